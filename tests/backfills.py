@@ -9,8 +9,11 @@ from uuid import uuid4
 from tests.bulk import KINDS
 from tests.world import World
 from worker.operations.backfill.planner import BackfillPlanner, Batch, Scope
+from worker.operations.backfill.rehearsal import rehearse
+from worker.operations.backfill.rehearsal_result import Rehearsal
 from worker.operations.backfill.run import BackfillRun
 from worker.queue.depth import QueueLengths
+from worker.services import Services
 from worker.sync.batch.engine import BatchRequest
 from worker.sync.batch.progress import BackfillProgress, ProgressTracker
 
@@ -59,3 +62,11 @@ def run_backfill(world: World, **scope: object) -> BackfillProgress:
     backfill_run = Queue(world).backfill_run(**scope)  # type: ignore[arg-type]
     backfill_run.enqueue()
     return backfill_run.wait()
+
+
+def dry_run(
+    services: Services, scope: Scope, *, samples: int = 0, reads_files: bool = True
+) -> Rehearsal:
+    """Rehearse a backfill."""
+    preview = BackfillPlanner.of(services).preview(scope)
+    return rehearse(services, scope, preview, samples=samples, reads_files=reads_files)

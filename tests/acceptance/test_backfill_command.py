@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -88,23 +89,25 @@ def test_a_dry_run_counts_and_changes_nothing(world: World) -> None:
     save_some(world)
     result = call(world, "backfill", "--dry-run")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert lines(result.stdout) == [
-        ["22", "items", "of", "3", "accounts", "to", "publish"],
+    shown = [line[:3] for line in lines(result.stdout)]
+    assert shown == [
+        ["22", "items", "of"],
         ["type", "items"],
-        ["kidlisp", "6"],
-        ["mood", "1", "left", "out:", "no_account"],
-        ["mood", "1", "left", "out:", "nuked"],
-        ["mood", "2", "left", "out:", "guests_not_published"],
-        ["mood", "4"],
-        ["painting", "6"],
-        ["piece", "6"],
-        ["What", "would", "be", "done"],
-        ["type", "new", "changed", "current", "removed", "rejected", "skipped"],
-        ["painting", "6", "0", "0", "0", "0", "0"],
-        ["mood", "4", "0", "0", "0", "0", "0"],
-        ["piece", "6", "0", "0", "0", "0", "0"],
-        ["kidlisp", "6", "0", "0", "0", "0", "0"],
+        *([name, number] for name, number in (("kidlisp", "6"), ("mood", "4"))),
+        *([name, "6"] for name in ("painting", "piece")),
+        ["Left", "out"],
+        ["type", "reason", "items"],
+        ["mood", "guests_not_published", "2"],
+        ["mood", "no_account", "1"],
+        ["mood", "nuked", "1"],
+        ["owners", "without", "an"],
+        ["What", "would", "be"],
+        ["type", "result", "items"],
+        *([name, "new", number] for name, number in (("kidlisp", "6"), ("mood", "4"))),
+        *([name, "new", "6"] for name in ("painting", "piece")),
+        ["Dry", "run,", "nothing"],
     ]
+    assert "owners without an account: 1 not in `users`\n" in result.stdout
     assert statuses(world) == {None: 8}
     with redis.Redis.from_url(world.environ["REDIS_URL"]) as client:
         assert client.llen("bulk") == 0
@@ -120,16 +123,79 @@ def test_a_dry_run_names_the_fields_that_would_change(world: World) -> None:
     result = call(world, "backfill", "--dry-run", "--type", "mood")
     assert result.exit_code == 1
     shown = lines(result.stdout)
-    assert ["mood", "0", "1", "0", "0", "1", "0"] in shown
-    fields = shown.index(["Fields", "that", "would", "change"])
-    assert shown[fields + 1 :] == [
+    assert shown[shown.index(["type", "result", "items"]) + 1 :] == [
+        ["mood", "changed", "1"],
+        ["mood", "failed", "1"],
+        ["Fields", "of", "existing", "records", "that", "would", "change"],
         ["type", "field", "records"],
         ["mood", "mood", "1"],
         ["mood", "text", "1"],
-        ["Items", "that", "would", "fail"],
-        ["type", "error", "items"],
-        ["mood", "lexicon_violation", "1"],
+        ["Why", "items", "would", "not", "be", "synced"],
+        ["type", "result", "field", "reason", "items", "example"],
+        ["mood", "failed", "mood", "lexicon_violation", "1", str(rejected)],
+        ["Dry", "run,", "nothing", "was", "changed:", "1", "would", "fail."],
     ]
+
+
+def test_a_dry_run_prints_sample_records(world: World) -> None:
+    """Complete ones, with the reason why an item would not be synced."""
+    save_paintings(world, 2)
+    (missing,) = save_paintings(world, 1)
+    world.platform.edit("painting", missing, slug="never-stored")
+    result = call(world, "backfill", "--dry-run", "--sample", "1", "--type", "painting")
+    assert result.exit_code == 1
+    assert f"painting {missing}: partial\n" in result.stdout
+    assert "\nthumbnail: source_missing no file in bucket" in result.stdout
+    assert "blobs to upload: thumbnail\n{\n" in result.stdout
+    assert '"$type": "computer.aesthetic.painting",\n' in result.stdout
+    assert result.stdout.count('"imageUrl": ') == 2
+    assert result.stdout.endswith("1 would be published without a file.\n")
+
+
+def test_a_quick_dry_run_reads_no_files(world: World) -> None:
+    """A broken image is not found, a missing one is."""
+    paintings = save_paintings(world, 3)
+    slugs = [str(world.platform.document("painting", each)["slug"]) for each in paintings]
+    world.platform.store(f"{slugs[0]}.png", b"no image", world.ada)
+    world.platform.edit("painting", paintings[1], slug="never-stored")
+    for options, number in ((["--quick"], "1"), ([], "2")):
+        result = call(world, "backfill", "--dry-run", *options)
+        assert result.exit_code == 1
+        assert ["painting", "partial", number] in lines(result.stdout)
+
+
+def test_failed_items_are_not_skipped_silently(world: World) -> None:
+    """A backfill counts what it leaves out, and names the option that includes it."""
+    (failed,) = save_moods(world, 1)
+    set_state(world, MOOD, failed, status="failed")
+    result = call(world, "backfill")
+    assert result.exit_code == 0
+    assert lines(result.stdout)[-1][:3] == ["mood", "failed", "1"]
+    assert "include them: `backfill --failed` or `retry`\n" in result.stdout
+    assert call(world, "backfill", "--dry-run", "--failed").stdout.startswith(
+        "1 item of 1 account "
+    )
+
+
+def test_a_dry_run_prints_one_json_object(world: World) -> None:
+    """With samples, and nothing else."""
+    good, bad, failed = save_moods(world, 3)
+    world.platform.edit("mood", bad, mood=5)
+    set_state(world, MOOD, failed, status="failed")
+    result = call(world, "backfill", "--dry-run", "--json", "--sample", "1", "--type", "mood")
+    shown = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert (shown["items"], shown["accounts"], shown["limit"]) == ({"mood": 2}, 1, None)
+    assert shown["left_out"] == [{"type": "mood", "reason": "failed", "items": 1}]
+    assert (shown["enqueued"], shown["results"]) == (None, None)
+    done = shown["dry_run"]
+    assert done["results"] == {"mood": {"new": 1, "failed": 1}}
+    (reason,) = done["reasons"]
+    assert (reason["field"], reason["reason"], reason["items"]) == ("mood", "field_invalid", 1)
+    assert reason["example"]["id"] == str(bad)
+    samples = {sample["id"]: sample for sample in done["samples"]}
+    assert samples[str(good)]["record"]["mood"] == "mood 0"
+    assert samples[str(bad)]["record"] is None
 
 
 @pytest.mark.parametrize(
@@ -194,8 +260,8 @@ def test_items_that_a_person_must_look_at_end_it_with_1(scene: Scene) -> None:
     code, output, _ = backfill(scene)
     assert code == 1
     assert ["mood", "failed", "3"] in lines(output)
-    assert "mood: lexicon_violation 3\n" in output
-    assert "painting: source_missing 1\n" in output
+    assert ["mood", "lexicon_violation", "3"] in lines(output)
+    assert ["painting", "source_missing", "1"] in lines(output)
     for mood in moods[:3]:
         scene.world.platform.edit("mood", mood, mood="short")
     assert backfill(scene, "--type", "mood", "--failed")[0] == 0
@@ -209,7 +275,7 @@ def test_documents_that_a_validator_rejects_end_it_with_1(scene: Scene) -> None:
     with rejecting(scene.world, moods[:2]):
         code, output, _ = backfill(scene, "--type", "mood")
     assert code == 1
-    assert "mood: document_rejected " in output
+    assert ["mood", "document_rejected"] in [line[:2] for line in lines(output)]
     assert statuses(scene.world) == {"synced": 4, None: 2}
     assert backfill(scene, "--type", "mood")[0] == 0
     assert statuses(scene.world) == {"synced": 6}
@@ -236,7 +302,7 @@ def test_items_that_wait_end_it_with_3(scene: Scene, options: list[str]) -> None
     save_moods(world, 3, lost)
     code, output, _ = backfill(scene, *options)
     assert code == 3
-    assert "mood: wrong_password 3\n" in output
+    assert ["mood", "wrong_password", "3"] in lines(output)
     assert statuses(world) == {"pending": 3}
     if not options:
         assert "3 items are pending; the sweep enqueues them later" in output
@@ -274,7 +340,8 @@ def test_an_interrupted_backfill_is_finished_by_the_next(
                 wait_for(lambda: queued(world), within=60, what="messages on the queue")
                 terminal.press_ctrl_c()
                 assert terminal.exit_code() == 130
-                assert "Workers still process the items that are enqueued." in terminal.stdout
+                assert "Workers still process the items that are enqueued." in terminal.stderr
+                assert "run the same command again." in terminal.stderr
                 assert "Traceback" not in terminal.stderr
         finally:
             own_stack.pds.thaw()
@@ -303,7 +370,10 @@ def test_an_unknown_handle_is_named(world: World, command: str) -> None:
     assert "Error: unknown user '@nobody'" in result.stderr
 
 
-@pytest.mark.parametrize("wrong", [["--limit", "0"], ["--type", "hologram"], ["--wait", "now"]])
+@pytest.mark.parametrize(
+    "wrong",
+    [["--limit", "0"], ["--type", "hologram"], ["--wait", "now"], ["--sample", "1"], ["--quick"]],
+)
 def test_wrong_use_ends_it_with_2(world: World, wrong: list[str]) -> None:
     """Before anything is done."""
     assert call(world, "backfill", *wrong).exit_code == 2
@@ -328,6 +398,20 @@ def test_restore_publishes_what_was_wiped(scene: Scene) -> None:
     assert_agreement(world)
 
 
+def test_results_are_printed_as_one_json_object(scene: Scene) -> None:
+    """By status and reason, with the terms of `status`."""
+    moods = save_moods(scene.world, 3)
+    scene.world.platform.edit("mood", moods[0], mood=5)
+    code, output, _ = backfill(scene, "--json")
+    shown = json.loads(output)
+    assert (code, shown["enqueued"], shown["dry_run"]) == (1, 3, None)
+    assert shown["results"] == {
+        "statuses": {"mood": {"failed": 1, "synced": 2}},
+        "reasons": [{"type": "mood", "reason": "field_invalid", "items": 1}],
+        "pending": 0,
+    }
+
+
 def test_restore_publishes_what_is_gone_from_the_repo(scene: Scene) -> None:
     """Removed behind our back, blobs and all: the states say otherwise."""
     world = scene.world
@@ -338,6 +422,9 @@ def test_restore_publishes_what_is_gone_from_the_repo(scene: Scene) -> None:
     for kind in KINDS:
         for record in list(owner.records(kind.nsid)):
             owner.delete(owner.key(kind.nsid, record.rkey))
+    ahead = lines(call(world, "restore", handle(world), "--dry-run").stdout)
+    assert ["mood", "new", "3"] in ahead
+    assert ["painting", "new", "3"] in ahead
     code, output, _ = run(["restore", handle(world), "--wait"], scene.environ)
     assert code == 0
     assert f"{handle(world)}: the records of 6 published items are missing\n" in output

@@ -53,10 +53,10 @@ STATES: list[tuple[StatusGroup, RawDocument | None]] = [
     (FOREIGN, {"status": "uploaded", "rkey": "3another22222"}),
     (FOREIGN, {"status": 5}),
 ]
-LEFT_ALONE: list[RawDocument] = [
-    {"status": "synced", "rkey": "3synced222222", "cid": "bafy"},
-    {"status": "skipped", "reason": "guests_not_published"},
-    {"status": "removed", "reason": "forgotten"},
+LEFT_ALONE: list[tuple[RawDocument, str | None]] = [
+    ({"status": "synced", "rkey": "3synced222222", "cid": "bafy"}, None),
+    ({"status": "skipped", "reason": "no_code"}, "skipped"),
+    ({"status": "removed", "reason": "forgotten"}, "forgotten"),
 ]
 
 
@@ -112,12 +112,15 @@ def test_several_owners_are_counted_with_one_query(here: Services) -> None:
     assert {each.owner: each.wanted for each in counts} == {ADA: 2, GUEST: 3}
 
 
-@pytest.mark.parametrize("state", LEFT_ALONE)
-def test_what_is_right_is_not_wanted(here: Services, state: RawDocument) -> None:
-    """Published, or not to be."""
+@pytest.mark.parametrize(("state", "reason"), LEFT_ALONE)
+def test_what_is_right_is_not_wanted(
+    here: Services, state: RawDocument, reason: str | None
+) -> None:
+    """Published, or not to be: then it is counted by reason."""
     save(here, atproto=state)
     everything = {"failed": True, "removed": True}
-    assert survey(here, **everything) == BackfillPreview({}, {}, frozenset())
+    left_out = {("mood", reason): 1} if reason else {}
+    assert survey(here, **everything) == BackfillPreview({}, left_out, frozenset())
     assert batches(here, **everything) == []
 
 
@@ -126,6 +129,7 @@ def test_what_failed_or_was_removed_is_wanted_on_request_alone(here: Services) -
     failed = save(here, atproto={"status": "failed"})
     removed = save(here, atproto={"status": "removed", "reason": "wiped"})
     assert ids(batches(here)) == set()
+    assert survey(here).left_out == {("mood", "failed"): 1, ("mood", "removed"): 1}
     assert ids(batches(here, failed=True)) == {failed.id}
     assert ids(batches(here, removed=True)) == {removed.id}
     assert survey(here, failed=True, removed=True).wanted == {"mood": 2}
@@ -151,6 +155,7 @@ def test_what_is_left_out_is_counted_by_reason(here: Services) -> None:
             ("painting", "no_account"): 1,
         },
         owners=frozenset({ADA}),
+        without_account={"user": 1},
     )
     assert ids(batches(here)) == {wanted.id}
 

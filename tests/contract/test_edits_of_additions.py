@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from bson import ObjectId
 
+from tests.backfills import dry_run
 from tests.bulk import new_user, repo
 from tests.contract.older_records import Older, blobs_of, write_older
 from tests.world import World
@@ -15,7 +16,7 @@ from worker.core.cid import cid_of_blob
 from worker.core.clock import now
 from worker.media import MEDIA_TYPES, media_type
 from worker.operations.backfill.planner import Scope
-from worker.operations.backfill.rehearsal import Effect, rehearse
+from worker.operations.backfill.rehearsed_item import Effect
 from worker.operations.media_records import create_media_record
 from worker.operations.preview import Action
 
@@ -219,7 +220,7 @@ def test_a_wrong_source_in_a_record_of_an_older_program_is_a_change(
     blob = repo(world, user).upload(b"// old", "text/javascript")
     ref = {"ref": {"$link": blob.cid}, "mimeType": blob.mime_type, "size": blob.size}
     piece = piece.put(source={"$type": "blob", **ref}).legacy("rkey alone")
-    done = rehearse(world.services, Scope(list(MEDIA_TYPES.values()), [user]))
+    done = dry_run(world.services, Scope(list(MEDIA_TYPES.values()), [user]))
     assert done.effects == {("piece", Effect.CHANGED): 1}
     assert done.fields["piece", "source"] == 1
     assert "stale" in {fault for fault, _ in piece.findings()}
@@ -234,8 +235,8 @@ def test_a_right_source_in_a_record_of_an_older_program_is_none(world: World, us
     blob = repo(world, user).upload(b"// same", "text/plain")
     ref = {"ref": {"$link": blob.cid}, "mimeType": "text/plain", "size": blob.size}
     piece = piece.put(source={"$type": "blob", **ref}).legacy("rkey alone")
-    done = rehearse(world.services, Scope(list(MEDIA_TYPES.values()), [user]))
-    assert done.effects == {("piece", Effect.CURRENT): 1}
+    done = dry_run(world.services, Scope(list(MEDIA_TYPES.values()), [user]))
+    assert done.effects == {("piece", Effect.UNCHANGED): 1}
     before = piece.revision
     piece.sync()
     assert piece.revision == before

@@ -166,23 +166,26 @@ def test_dry_run_counts_what_would_change_by_field(year: Year) -> None:
     before = year.records()
     done = {
         "changed": year.old.keys() - {*UNCHANGED, REMOVED},
-        "current": set(UNCHANGED),
-        "removed": {REMOVED},
-        "rejected": {"too long mood"},
-        "skipped": {"old painting", REMOVED_BEFORE},
+        "unchanged": set(UNCHANGED),
+        "partial": {name for name, (status, _) in FAULTY.items() if status == "partial"},
+        "failed": {name for name, (status, _) in FAULTY.items() if status == "failed"},
+        "removed": {REMOVED, REMOVED_BEFORE},
+        "skipped": {"old painting"},
     }
     new = year.shapes.keys() - SKIPPED.keys() - set().union(*done.values())
     result = call(year.world, "backfill", "--dry-run")
     lines = [line.split() for line in result.stdout.splitlines()]
     assert result.exit_code == 1
     for kind in MEDIA_TYPES:
-        counts = [year.count(kind, names) for names in ({"new": new} | done).values()]
-        assert [kind, *map(str, counts)] in lines
-    changes = lines[lines.index(["Fields", "that", "would", "change"]) + 2 :][:4]
+        for effect, names in ({"new": new} | done).items():
+            if count := year.count(kind, names):
+                assert [kind, effect, str(count)] in lines
+    title = ["Fields", "of", "existing", "records", "that", "would", "change"]
+    changes = lines[lines.index(title) + 2 :][:4]
     assert changes == [
         ["mood", "mood", "1"],
         ["mood", "text", "1"],
-        ["painting", "acUrl", "2"],
+        ["painting", "acUrl", "3"],
         ["painting", "thumbnail", "2"],
     ]
     assert year.records() == before

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from worker.cli.backfill_rehearsal import rehearse
 from worker.cli.environment import open_services
-from worker.cli.output import ExitCode, Table, echo, exit_with, print_table
+from worker.cli.output import ExitCode, echo, exit_with, on_interrupt, print_json
 from worker.media import MEDIA_TYPES
 
 if TYPE_CHECKING:
@@ -29,10 +28,53 @@ TYPES = click.option(
     type=click.Choice(list(MEDIA_TYPES)),
     help="Only items of this type; may be given several times.",
 )
-_DRY_RUN = click.option(
-    "--dry-run", is_flag=True, help="Report what would change, by field; write nothing."
+_INTERRUPTED = (
+    "Interrupted. Workers still process the items that are enqueued. "
+    "To enqueue the remaining ones, run the same command again."
 )
-_WAIT = click.option("--wait", is_flag=True, help="Wait for completion, showing progress.")
+_Command = Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """The options that both commands have."""
+
+    dry_run: bool
+    samples: int
+    quick: bool
+    wait: bool
+    as_json: bool
+
+    def __post_init__(self) -> None:
+        if not self.dry_run and (self.samples or self.quick):
+            raise click.UsageError("--sample and --quick require --dry-run")
+
+
+_SHARED_OPTIONS = (
+    click.option("--dry-run", is_flag=True, help="Report what would be published; change nothing."),
+    click.option(
+        "--sample",
+        "samples",
+        type=click.IntRange(0),
+        default=0,
+        metavar="N",
+        help="With --dry-run: print N complete records of each type and result.",
+    ),
+    click.option(
+        "--quick",
+        is_flag=True,
+        help="With --dry-run: do not read files: broken images are not found.",
+    ),
+    click.option("--wait", is_flag=True, help="Wait for completion, showing progress."),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
+)
+
+
+def _with_options(command: _Command) -> _Command:
+    """Add the options that both commands have."""
+    for option in reversed(_SHARED_OPTIONS):
+        command = option(command)
+    return command
 
 
 @click.command()
@@ -41,14 +83,13 @@ _WAIT = click.option("--wait", is_flag=True, help="Wait for completion, showing 
     "--user",
     "names",
     multiple=True,
-    metavar="HANDLE",
+    metavar="USER",
     help="Only this user's items: a handle, a subject or a DID; may be given several times.",
 )
 @click.option("--guests", is_flag=True, help="Only guests' items; with --user, these as well.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Enqueue at most N items.")
 @click.option("--failed", is_flag=True, help="Include failed items.")
-@_DRY_RUN
-@_WAIT
+@_with_options
 @click.pass_obj
 def backfill(
     env_file: Path | None,
@@ -59,21 +100,39 @@ def backfill(
     guests: bool,
     failed: bool,
     dry_run: bool,
+    samples: int,
+    quick: bool,
     wait: bool,
+    as_json: bool,
 ) -> None:
     """Publish all items that are not published, or not completely.
 
     These are items that were never published, are partial or pending, were left by older
     programs, or waited for an account that exists now. They are enqueued in batches of one
     account, in turns, on a queue that workers serve after all saves. Before the first write to an
-    account, its repo is read, and records that already name an item are adopted.
+    account, its repo is read, and records that already name an item are adopted. Items that are
+    left out, such as failed ones, are counted by reason.
 
     At most 1,000 batches are in the queue at a time: the command enqueues more as workers process
     them. It can be interrupted and repeated at any time: enqueued items are still processed, and
     the next run enqueues the remaining ones.
 
-    With --dry-run, the items are compared with the records in their repos, and nothing is
-    written. No file is read: thumbnails that are missing in a record count as a change.
+    \b
+    --dry-run reports what would be done with each item, and changes nothing:
+      new, changed, unchanged  would be synced; unchanged ones without a write
+      partial                  would be published, but a file is missing or invalid
+      failed                   would not be published
+      pending                  would wait, for example for a parked account
+      removed, skipped         are hidden or incomplete
+
+    It reads the repos, and each file that a worker would read, and decodes images. With --quick it
+    only checks that files exist, and their size. It does not log in, so it does not find a wrong
+    password that is not known yet (see `doctor --accounts`).
+
+    \b
+    Keys of --json: items, accounts, limit, left_out, owners_without_account; dry_run (results,
+    changed_fields, reasons, missing_records, unreadable_accounts, samples); enqueued; results
+    (statuses, reasons, pending), with --wait.
 
     \b
     Exit codes, with --wait or --dry-run:
@@ -85,19 +144,19 @@ def backfill(
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     from worker.operations.backfill.planner import Scope
 
+    options = _Options(dry_run, samples, quick, wait, as_json)
     with closing(open_services(env_file)) as services:
         owners = [services.storage.accounts.resolve(name).subject for name in names]
         owners += [services.settings.guest_subject] if guests else []
         scope = Scope(_kinds(type_names), owners or None, failed=failed, limit=limit)
-        code = _run(services, scope, dry_run=dry_run, wait=wait)
+        code = _run(services, scope, options)
     exit_with(code)
 
 
 @click.command()
-@click.argument("names", metavar="HANDLE...", nargs=-1, required=True)
+@click.argument("names", metavar="USER...", nargs=-1, required=True)
 @TYPES
-@_DRY_RUN
-@_WAIT
+@_with_options
 @click.pass_obj
 def restore(
     env_file: Path | None,
@@ -105,26 +164,33 @@ def restore(
     type_names: tuple[str, ...],
     *,
     dry_run: bool,
+    samples: int,
+    quick: bool,
     wait: bool,
+    as_json: bool,
 ) -> None:
     """Publish all items of accounts again, for example after a wipe.
 
-    HANDLE is a handle, a subject or a DID, also of the guests' account. Hidden items (nuked,
+    USER is a handle, a subject or a DID, also of the guests' account. Hidden items (nuked,
     deleted, drafts) and items of a forgotten account are not published. Records keep their keys,
     and thumbnails come from the cache while it has them. Items whose records are missing from the
     repo are included, whatever their state.
-    Can be interrupted and repeated. The exit codes are those of backfill.
+
+    It can be interrupted and repeated. The options, the keys of --json and the exit codes are
+    those of backfill.
     """
     from worker.operations.backfill.planner import Scope
 
+    options = _Options(dry_run, samples, quick, wait, as_json)
     with closing(open_services(env_file)) as services:
         accounts = [services.storage.accounts.resolve(name) for name in names]
         kinds = _kinds(type_names)
         if not dry_run:
-            _mark_missing(services, accounts, kinds)
-        owners = [account.subject for account in accounts]
+            with on_interrupt(_INTERRUPTED):
+                _mark_missing(services, accounts, kinds, quiet=as_json)
+        owners = list(dict.fromkeys(account.subject for account in accounts))
         scope = Scope(kinds, owners, failed=True, removed=True)
-        code = _run(services, scope, dry_run=dry_run, wait=wait)
+        code = _run(services, scope, options)
     exit_with(code)
 
 
@@ -133,84 +199,94 @@ def _kinds(names: Sequence[str]) -> list[MediaType]:
 
 
 def _mark_missing(
-    services: Services, accounts: Sequence[Account], kinds: Sequence[MediaType]
+    services: Services, accounts: Sequence[Account], kinds: Sequence[MediaType], *, quiet: bool
 ) -> None:
     from worker.operations.backfill.missing_records import mark_missing
 
     for account in accounts:
-        if count := mark_missing(services, account, kinds):
+        count = mark_missing(services, account, kinds)
+        if count and not quiet:
             echo(f"{account.handle}: the records of {count} published items are missing")
 
 
-def _run(services: Services, scope: Scope, *, dry_run: bool, wait: bool) -> ExitCode:
+def _run(services: Services, scope: Scope, options: _Options) -> ExitCode:
     """Enqueue the items of a scope, or rehearse it; return the exit code."""
+    from worker.cli.backfill_preview import preview_as_json, print_preview
     from worker.operations.backfill.planner import BackfillPlanner
 
     preview = BackfillPlanner.of(services).preview(scope)
-    _print_preview(preview, scope)
-    if not preview.total:
-        return ExitCode.OK
-    if dry_run:
-        return rehearse(services, scope)
-    totals = {name: min(number, scope.limit or number) for name, number in preview.wanted.items()}
-    try:
-        return _enqueue(services, scope, totals, wait=wait)
-    except KeyboardInterrupt:
-        echo("Interrupted. Workers still process the items that are enqueued.")
-        echo("To enqueue the remaining ones, run the same command again.")
-        return ExitCode.INTERRUPTED
+    if not options.as_json:
+        print_preview(preview, scope)
+    run = _rehearse if options.dry_run else _enqueue
+    code, result = run(services, scope, preview, options)
+    if options.as_json:
+        none = {"dry_run": None, "enqueued": None, "results": None}
+        print_json({**preview_as_json(preview, scope), **none, **result})
+    return code
+
+
+def _rehearse(
+    services: Services, scope: Scope, preview: BackfillPreview, options: _Options
+) -> tuple[ExitCode, Mapping[str, object]]:
+    """Rehearse a backfill; return the exit code and the part of the JSON object."""
+    from worker.cli.backfill_progress import open_progress
+    from worker.cli.backfill_rehearsal import exit_code, print_rehearsal, rehearsal_as_json
+    from worker.operations.backfill.rehearsal import rehearse
+
+    with (
+        on_interrupt("Interrupted. Nothing was changed."),
+        open_progress(preview.limited(scope)) as page,
+    ):
+        done = rehearse(
+            services,
+            scope,
+            preview,
+            samples=options.samples,
+            reads_files=not options.quick,
+            show=page.show,
+        )
+    if not options.as_json:
+        print_rehearsal(done)
+    return exit_code(done), {"dry_run": rehearsal_as_json(done)}
 
 
 def _enqueue(
-    services: Services, scope: Scope, totals: Mapping[str, int], *, wait: bool
-) -> ExitCode:
-    """Enqueue the items of a scope as workers process them; return the exit code."""
+    services: Services, scope: Scope, preview: BackfillPreview, options: _Options
+) -> tuple[ExitCode, Mapping[str, object]]:
+    """Enqueue items as workers process them; return the exit code and the part of the JSON."""
     from worker.cli.backfill_progress import open_progress
     from worker.operations.backfill.run import BackfillRun
 
-    with open_progress(totals) as page:
+    if not preview.total:
+        return ExitCode.OK, {"enqueued": 0}
+    with on_interrupt(_INTERRUPTED), open_progress(preview.limited(scope)) as page:
         backfill_run = BackfillRun.of(services, scope, page.show)
         count = backfill_run.enqueue()
-        tally = backfill_run.wait() if wait else None
-    if tally:
-        return _report(services, scope, tally)
-    echo(f"{count} items enqueued; `media-atproto status` shows their progress")
-    return ExitCode.OK
+        tally = backfill_run.wait() if options.wait else None
+    if tally is None:
+        if not options.as_json:
+            echo(f"{count} items enqueued; `media-atproto status` shows their progress")
+        return ExitCode.OK, {"enqueued": count}
+    code, results = _report(services, scope, tally, options)
+    return code, {"enqueued": count, "results": results}
 
 
-def _print_preview(preview: BackfillPreview, scope: Scope) -> None:
-    limit = f", {scope.limit} of them now" if scope.limit else ""
-    accounts = f"{len(preview.owners)} account{'' if len(preview.owners) == 1 else 's'}"
-    echo(f"{preview.total} items of {accounts} to publish{limit}")
-    rows = [(name, str(number), "") for name, number in preview.wanted.items()]
-    rows += [
-        (name, str(n), f"left out: {reason}") for (name, reason), n in preview.left_out.items()
-    ]
-    print_table(Table(sorted(rows), header=("type", "items", "")))
-
-
-def _report(services: Services, scope: Scope, tally: BackfillProgress) -> ExitCode:
-    """Print the results; return the exit code."""
-    from worker.core.documents import Status
+def _report(
+    services: Services, scope: Scope, tally: BackfillProgress, options: _Options
+) -> tuple[ExitCode, Mapping[str, object]]:
+    """Print the results; return the exit code and the results as JSON."""
+    from worker.cli.backfill_results import (
+        count_statuses,
+        exit_code,
+        print_results,
+        results_as_json,
+    )
     from worker.operations.backfill.planner import BackfillPlanner
-    from worker.sync.outcome import LEFT
 
-    counts: Counter[str] = Counter()
-    for (_, status), number in tally.ended.items():
-        counts[status] += number
-    _print_outcomes(tally.ended)
-    for (name, reason), number in sorted(tally.reasons.items()):
-        echo(f"{name}: {reason} {number}", "yellow")
-    if counts["failed"] or counts["partial"]:
-        return ExitCode.FOUND
+    statuses = count_statuses(tally)
     # With a limit, more items remain than were to be enqueued.
-    waiting = counts[Status.PENDING] + counts[LEFT]
-    left = BackfillPlanner.of(services).preview(scope).total if scope.limit is None else waiting
-    if left:
-        echo(f"{left} items are pending; the sweep enqueues them later", "yellow")
-    return ExitCode.PENDING if left else ExitCode.OK
-
-
-def _print_outcomes(ended: Mapping[tuple[str, str], int]) -> None:
-    rows = [(name, status, str(number)) for (name, status), number in sorted(ended.items())]
-    print_table(Table(rows, header=("type", "status", "items")))
+    pending = sum(number for (_, status), number in statuses.items() if status == "pending")
+    left = BackfillPlanner.of(services).preview(scope).total if scope.limit is None else pending
+    if not options.as_json:
+        print_results(statuses, tally.reasons, left)
+    return exit_code(statuses, left), results_as_json(statuses, tally.reasons, left)

@@ -6,7 +6,8 @@ Accounts are in the collection `users`, screen names in `@handles`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
 from itertools import islice
@@ -141,6 +142,16 @@ class Accounts:
         with mongo_errors():
             users = self._users.find(match, _ACCOUNT_FIELDS)
             return {str(user["_id"]) for user in users if _credentials(user)}
+
+    def missing_parts(self, subjects: Sequence[str]) -> Counter[str]:
+        """Count subjects without an account by what is missing: `user`, `did` or `password`."""
+        with mongo_errors():
+            users = list(self._users.find({"_id": {"$in": subjects}}, _ACCOUNT_FIELDS))
+        stored = [mapping(user.get("atproto")) for user in users if not _credentials(user)]
+        has_did = [is_text(each.get("did")) and each["did"] != "" for each in stored]
+        counts = {"user": len(subjects) - len(users)}
+        counts |= {"did": has_did.count(False), "password": has_did.count(True)}
+        return +Counter(counts)
 
     def read_all(self) -> Iterator[StoredSecret]:
         """Yield the stored password of each user with a DID, named by the subject."""

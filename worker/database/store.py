@@ -31,7 +31,7 @@ from worker.core.documents import (
     SyncState,
 )
 from worker.core.errors import MediaError, TransientError
-from worker.core.fields import Fields, is_text, wrong_type
+from worker.core.fields import FieldError, Fields, is_text, wrong_type
 from worker.core.ids import as_document_id, candidate_ids
 from worker.database.leases import (
     MALFORMED_STATE,
@@ -93,6 +93,12 @@ class Finish(Enum):
     CHANGED = "the state is written and the document has changed since"
     SUPERSEDED = "another run has taken over"
     VANISHED = "the document no longer exists"
+
+
+def invalid_id_error(raw_id: object) -> FieldError:
+    """Build the error of a document whose `_id` cannot be sent in a message."""
+    wanted = "an ObjectId, a text of 1 to 512 characters or a whole number"
+    return wrong_type("_id", wanted, raw_id)
 
 
 class DocumentStore:
@@ -295,9 +301,8 @@ class DocumentStore:
 
     def mark_invalid_id(self, kind: MediaType, raw_id: object) -> None:
         """Mark an item as failed because its `_id` cannot be sent in a message."""
-        wanted = "an ObjectId, a text of 1 to 512 characters or a whole number"
         with suppress(StateNotSavedError):
-            self.mark_failed(kind, raw_id, Failure.of(wrong_type("_id", wanted, raw_id), now()))
+            self.mark_failed(kind, raw_id, Failure.of(invalid_id_error(raw_id), now()))
 
     def add_stray_write(self, kind: MediaType, document: MediaDocument, uri: str) -> None:
         """Save the URI of a record that a run may have written after it lost its lease.

@@ -54,6 +54,9 @@ class PdsResolver(Protocol):
     def pds_of(self, did: str) -> str:
         """Return the URL of an account's PDS."""
 
+    def look_up(self, did: str) -> str:
+        """Return the same as `pds_of`, without saving the URL or a move of the account."""
+
     def refresh(self, did: str) -> str:
         """Resolve again, unless the cached URL is less than a minute old."""
 
@@ -70,7 +73,7 @@ class StaticPdsResolver:
     def pds_of(self, did: str) -> str:
         return self._url
 
-    refresh = pds_of
+    look_up = refresh = pds_of
 
     def confirm_used(self) -> None:
         pass
@@ -116,6 +119,12 @@ class DidResolver:
         cached = self._find_cached(did)
         if cached is None or not cached.is_fresh:
             cached = self._fetch(did, cached)
+        return _url_of(did, cached)
+
+    def look_up(self, did: str) -> str:
+        cached = self._find_cached(did)
+        if cached is None or not cached.is_fresh:
+            cached = CachedPds.found(self._endpoint(did))
         return _url_of(did, cached)
 
     def refresh(self, did: str) -> str:

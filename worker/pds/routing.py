@@ -44,6 +44,10 @@ class PdsHosts:
         """Return the PDS host of an account; raises the errors of PdsResolver."""
         return self._open_host(self._resolver.pds_of(did))
 
+    def look_up(self, did: str) -> PdsHost:
+        """Return the same as `for_did`, without saving anything about the account."""
+        return self._open_host(self._resolver.look_up(did))
+
     def find_new_host(self, did: str, host: PdsHost) -> PdsHost | None:
         """Resolve an account again; return its new host, or None if it has not moved."""
         url = _find_new_url(self._resolver, did, host.pds.url)

@@ -109,7 +109,7 @@ class Adoption:
         A document that another run holds is not updated: that run adopts its record itself.
         """
         own, is_complete = None, True
-        for updates in self._find_updates(kind, account, snapshot):
+        for updates in self.find_updates(kind, account, snapshot):
             owners = {each.rkey: each.document.ref.id for each in updates}
             self.state_updates.release_keys(kind, account.did, owners)
             own = next((each for each in updates if held and each.document.ref == held.ref), own)
@@ -121,9 +121,10 @@ class Adoption:
             is_complete = is_complete and count == len(free)
         return own, is_complete
 
-    def _find_updates(
+    def find_updates(
         self, kind: MediaType, account: Account, snapshot: RepoSnapshot
     ) -> Iterator[list[StateUpdate]]:
+        """Yield the updates that save the records of a type on their documents, in chunks."""
         by_ref = snapshot.by_ref(kind.nsid)
         rules = self.lexicons.blob_rules(kind.nsid)
         refs = iter(by_ref)
@@ -133,7 +134,7 @@ class Adoption:
                 update
                 for ref, document in named.items()
                 if (kept := by_ref.choose(ref, document.state.rkey))
-                and (update := _adopt_record(document, account.did, kept, rules))
+                and (update := adopt_record(document, account.did, kept, rules))
             ]
 
 
@@ -141,7 +142,7 @@ def _key(backfill: str, did: str) -> str:
     return f"media-atproto:adopted:{backfill}:{did}"
 
 
-def _adopt_record(
+def adopt_record(
     document: MediaDocument,
     did: str,
     kept: StoredRecord,

@@ -312,14 +312,26 @@ class Engine:
             self.alerts.item_failed(replace(run.affected, is_published=is_published), state.error)
 
     def _apply_plan(self, run: Run, account: Account | None, *, force: bool) -> SyncState:
+        self.check(run, force=force)
+        self._clear_strays(run)
+        if account and run.state.rkey is None:
+            self._adopt(run, account)
+        return self.carry_out(run, account, force=force)
+
+    def check(self, run: Run, *, force: bool) -> None:
+        """Raise PermanentError if the document is invalid, or has killed too many workers."""
         if run.state.lost >= self.retry.max_lost and not force:
             message = f"the worker died {run.state.lost} times while it processed this item"
             raise PermanentError(message, step="run", code="worker_lost")
         if run.document.fault:
             raise run.document.fault
-        self._clear_strays(run)
-        if account and run.state.rkey is None:
-            self._adopt(run, account)
+
+    def carry_out(self, run: Run, account: Account | None, *, force: bool) -> SyncState:
+        """Publish, remove or skip the document of a run; return the state to save.
+
+        Existing records must be adopted before. A dry run of a backfill calls this with a repo and
+        a run that write nothing.
+        """
         decision = plan(run.kind, run.document, account)
         run.report_step(f"plan: {describe(decision)}")
         match decision:

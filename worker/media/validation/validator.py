@@ -21,6 +21,16 @@ _MAX_REASON = 120
 _ADVICE = {"ref": "; it is the document's _id: save the document with a shorter _id"}
 
 
+class InvalidRecordError(PermanentError):
+    """A record violates its lexicon; `field` is the path of the field, such as `tags[2]`."""
+
+    step, code = "validate", "lexicon_violation"
+
+    def __init__(self, nsid: str, field: str, reason: str) -> None:
+        super().__init__(f"{nsid}: {field} {reason}")
+        self.field = field
+
+
 class Lexicons:
     """The lexicons of all record types by NSID.
 
@@ -46,7 +56,7 @@ class Lexicons:
         try:
             self._check(nsid, schema, check_data(record))
         except Violation as fault:
-            raise _violation(nsid, fault.field, fault.reason) from None
+            raise InvalidRecordError(nsid, fault.field, fault.reason) from None
 
     def _check(self, nsid: str, schema: Schema, record: dict[str, object]) -> None:
         found = record.pop("$type", None)
@@ -72,17 +82,14 @@ class Lexicons:
     def _find(self, nsid: str) -> Lexicon:
         if nsid not in self._lexicons:
             known = ", ".join(self._lexicons)
-            raise _violation(label(nsid), "$type", f"has no lexicon; there is one for {known}")
+            raise InvalidRecordError(
+                label(nsid), "$type", f"has no lexicon; there is one for {known}"
+            )
         return self._lexicons[nsid]
 
     @cached_property
     def _library(self) -> Any:
         return _load_library({nsid: lexicon.record for nsid, lexicon in self._lexicons.items()})
-
-
-def _violation(nsid: str, field: str, reason: str) -> PermanentError:
-    message = f"{nsid}: {field} {reason}"
-    return PermanentError(message, step="validate", code="lexicon_violation")
 
 
 def _check_shape(schema: Schema, value: object, path: str) -> None:

@@ -25,13 +25,14 @@ def mark_missing(services: Services, account: Account, kinds: Sequence[MediaType
     return sum(
         StateUpdates(store).apply(kind, missing, retry_at=now())
         for kind in kinds
-        for missing in _find_missing(store, account, kind, snapshot)
+        for missing in find_missing(store, account, kind, snapshot)
     )
 
 
-def _find_missing(
+def find_missing(
     store: DocumentStore, account: Account, kind: MediaType, snapshot: RepoSnapshot
 ) -> Iterator[list[StateUpdate]]:
+    """Yield the updates of published documents without a record, in chunks."""
     existing = snapshot.records(kind.nsid)
     ids = BackfillQueries(store).documents(kind, PUBLISHED, account.subject)
     while chunk := list(islice(ids, _CHUNK)):

@@ -7,8 +7,8 @@ the others. All queries stream their results.
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import chain, islice
 from typing import Self, TypeVar
@@ -21,10 +21,12 @@ from worker.media import MediaType, media_type
 from worker.operations.backfill.queries import (
     FAILED,
     FOREIGN,
+    FORGOTTEN,
     NO_ACCOUNT,
     PARTIAL,
     PENDING,
     REMOVED,
+    SKIPPED_OTHERS,
     UNSEEN,
     BackfillQueries,
     OwnerCount,
@@ -39,6 +41,7 @@ MAX_MESSAGES = 1000  # queued at a time, about 6 MB in Redis; more than workers 
 _ROUND_ROBIN_SIZE = 64  # accounts that take turns; more than an installation has workers
 _LOOKUP_SIZE = 500  # accounts per query
 _CHUNK = 20_000  # items grouped by owner at a time, about 10 MB
+_NEVER_COVERED = {"skipped": SKIPPED_OTHERS, "forgotten": FORGOTTEN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,12 @@ class Scope:
         optional = [*([FAILED] if self.failed else []), *([REMOVED] if self.removed else [])]
         return [PARTIAL, NO_ACCOUNT, *optional, PENDING, FOREIGN, UNSEEN]
 
+    @property
+    def left_out(self) -> Mapping[str, StatusGroup]:
+        """Return the groups of unpublished items that are not covered, by the reason to report."""
+        groups = {"failed": FAILED, "removed": REMOVED} | _NEVER_COVERED
+        return {reason: group for reason, group in groups.items() if group not in self.groups}
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -76,19 +85,25 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class BackfillPreview:
-    """Items to enqueue, by type, and items left out, by type and reason.
+    """Items to enqueue, by type, and unpublished items left out, by type and reason.
 
-    `owners` are the subjects with items to enqueue.
+    `owners` are the subjects with items to enqueue. `without_account` counts the owners of items
+    who have no account, by what is missing (see `Accounts.missing_parts`).
     """
 
     wanted: Mapping[str, int]
     left_out: Mapping[tuple[str, str], int]
     owners: frozenset[str]
+    without_account: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
         """Return the number of items to enqueue."""
         return sum(self.wanted.values())
+
+    def limited(self, scope: Scope) -> Mapping[str, int]:
+        """Return the number of items by type, at most the limit of the scope."""
+        return {name: min(number, scope.limit or number) for name, number in self.wanted.items()}
 
 
 class BackfillPlanner:
@@ -100,9 +115,11 @@ class BackfillPlanner:
         self._guest_subject = guest_subject
 
     @classmethod
-    def of(cls, services: Services) -> Self:
-        """Return a planner for the documents of these services."""
-        selection = BackfillQueries(services.storage.store)
+    def of(
+        cls, services: Services, on_invalid_id: Callable[[MediaType, object], None] | None = None
+    ) -> Self:
+        """Return a planner for the documents of these services; see `BackfillQueries`."""
+        selection = BackfillQueries(services.storage.store, on_invalid_id)
         return cls(selection, services.storage.accounts, services.settings.guest_subject)
 
     def keep_alive(self) -> None:
@@ -113,17 +130,35 @@ class BackfillPlanner:
         """Count without changing anything."""
         wanted: Counter[str] = Counter()
         left_out: Counter[tuple[str, str]] = Counter()
-        owners: set[str] = set()
+        owners, unusable = set[str](), set[str]()
+        for kind, excluded, row, reason in self._all_owners(scope):
+            left_out.update({(kind.name, why): n for why, n in row.hidden.items()})
+            if reason == "no_account" and row.wanted:
+                unusable.add(row.owner)
+            if why := reason or excluded:
+                left_out[kind.name, why] += row.wanted
+            elif row.wanted:
+                wanted[kind.name] += row.wanted
+                owners.add(row.owner)
+        missing = self._count_missing_parts(unusable)
+        return BackfillPreview(wanted, +left_out, frozenset(owners), missing)
+
+    def _all_owners(
+        self, scope: Scope
+    ) -> Iterator[tuple[MediaType, str | None, OwnerCount, str | None]]:
+        """Yield type, reason of an excluded group, owner, and reason of an unusable owner."""
+        groups = [(group, None) for group in scope.groups]
+        excluded = [(group, reason) for reason, group in scope.left_out.items()]
         for kind in scope.kinds:
-            for group in scope.groups:
-                for row, reason in self._owners(kind, group, scope):
-                    left_out.update({(kind.name, why): n for why, n in row.hidden.items()})
-                    if reason:
-                        left_out[kind.name, reason] += row.wanted
-                    elif row.wanted:
-                        wanted[kind.name] += row.wanted
-                        owners.add(row.owner)
-        return BackfillPreview(wanted, +left_out, frozenset(owners))
+            for group, reason in (*groups, *excluded):
+                for row, why in self._owners(kind, group, scope):
+                    yield kind, reason, row, why
+
+    def _count_missing_parts(self, subjects: Iterable[str]) -> Counter[str]:
+        counts, rest = Counter[str](), iter(subjects)
+        while chunk := list(islice(rest, _LOOKUP_SIZE)):
+            counts.update(self._accounts.missing_parts(chunk))
+        return counts
 
     def batches(self, scope: Scope) -> Iterator[Batch]:
         """Yield the batches of a backfill."""

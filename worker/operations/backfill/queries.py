@@ -7,7 +7,7 @@ documents.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -63,6 +63,14 @@ NO_ACCOUNT = StatusGroup(
     index=tuple(SKIPPED),
     index_by_owner=tuple(SKIPPED),
 )
+SKIPPED_OTHERS = StatusGroup(
+    {"atproto.status": Status.SKIPPED.value, "atproto.reason": {"$ne": "no_account"}},
+    leftovers=False,
+)
+FORGOTTEN = StatusGroup(
+    {"atproto.status": Status.REMOVED.value, "atproto.reason": ResetMode.FORGOTTEN.value},
+    leftovers=False,
+)
 PENDING = StatusGroup({"atproto.status": Status.PENDING.value})
 FOREIGN = StatusGroup({"atproto.status": {"$nin": [None, *_KNOWN]}})
 UNSEEN = StatusGroup({"atproto.status": None})
@@ -85,10 +93,17 @@ class BackfillQueries:
     """Queries for the status groups of one database.
 
     All queries belong to one session of MongoDB, which ends after 30 minutes without a call.
+    `on_invalid_id` is called with each `_id` that cannot be sent in a message; by default, its
+    document is marked as failed.
     """
 
-    def __init__(self, store: DocumentStore) -> None:
+    def __init__(
+        self,
+        store: DocumentStore,
+        on_invalid_id: Callable[[MediaType, object], None] | None = None,
+    ) -> None:
         self._store = store
+        self._on_invalid_id = on_invalid_id or store.mark_invalid_id
         self._session = store.client.start_session()
         self._kept_at = time.monotonic()
 
@@ -126,8 +141,8 @@ class BackfillQueries:
     ) -> Iterator[DocumentId]:
         """Yield the ids of an owner's wanted documents in a status group, ascending.
 
-        A document whose id does not fit into a message is marked as failed instead. With `due`,
-        documents with a later `retryAt` are left out.
+        A document whose id does not fit into a message is passed to `on_invalid_id` instead. With
+        `due`, documents with a later `retryAt` are left out.
         """
         match = dict(group.match) | self._of(owner)
         if due:
@@ -142,7 +157,7 @@ class BackfillQueries:
                     if (known := as_document_id(raw["_id"])) is not None:
                         yield known
                     else:
-                        self._store.mark_invalid_id(kind, raw["_id"])
+                        self._on_invalid_id(kind, raw["_id"])
 
     def failed(self, kind: MediaType, codes: Sequence[str] = ()) -> Iterator[OwnedItem]:
         """Yield failed and partial items without a lease, filtered by `codes` if given."""
