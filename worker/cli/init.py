@@ -38,8 +38,9 @@ def init(env_file: Path | None) -> None:
     from worker.core.settings import MongoSettings
     from worker.database.indexes import create
     from worker.database.mongo import connect
+    from worker.services.timeouts import COMMAND
 
-    database = connect(MongoSettings.load(os.environ))
+    database = connect(MongoSettings.load(os.environ), COMMAND.first)
     with database.client:
         counts = Counter(_describe(made) for made in create(database))
     echo(", ".join(f"{number} {status}" for status, number in counts.items()))
