@@ -68,7 +68,9 @@ class LazyGroup(click.Group):
         except KeyboardInterrupt:
             _leave_interrupted(ctx)
         except expected_errors() as error:
-            raise CommandError(str(error)) from error
+            from worker.operations.unavailable import explain
+
+            raise CommandError(explain(error)) from error
 
 
 def _leave_interrupted(ctx: click.Context) -> NoReturn:

@@ -27,6 +27,7 @@ from worker.core.text import MAX_SHOWN, truncate
 from worker.media import MEDIA_TYPES, MediaType
 from worker.operations.error_help import help_for
 from worker.operations.status import NO_CODE, Counts, FailedItem, Failures, ItemCounts
+from worker.operations.unavailable import check_redis
 from worker.services.storage import Storage
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def retry(
       0  done, or nothing to do
       1  an id is unknown, or of several types (give --type); all other items are retried
       2  error: wrong usage, or a service does not respond
+      3  the queue did not accept all items: they are pending, and a sweep enqueues them
 
     \b
       media-atproto retry --reason source_missing --type painting --dry-run
@@ -147,9 +149,11 @@ def retry(
     _check_usage(ids, type_names, codes, everything=everything)
     kinds = [MEDIA_TYPES[name] for name in type_names or MEDIA_TYPES]
     with closing(open_services(env_file)) as services:
-        named = _retry(services, kinds, ids, codes, dry_run=dry_run)
+        named, totals = _retry(services, kinds, ids, codes, dry_run=dry_run)
     _print_skipped(named)
-    exit_with(ExitCode.FOUND if named.unknown or named.ambiguous else ExitCode.OK)
+    if named.unknown or named.ambiguous:
+        exit_with(ExitCode.FOUND)
+    exit_with(ExitCode.PENDING if totals.skipped else ExitCode.OK)
 
 
 def _check_usage(
@@ -169,30 +173,30 @@ def _retry(
     codes: Sequence[str],
     *,
     dry_run: bool,
-) -> NamedItems:
-    """Enqueue or only count the items, and print how many; return those named by id."""
+) -> tuple[NamedItems, RetryTotals]:
+    """Enqueue or only count the items, and print how many; return them and those named by id."""
     from worker.operations.backfill.planner import BackfillPlanner, to_batches
-    from worker.operations.backfill.retry import count_items, find_named, retry_batches
+    from worker.operations.backfill.retry import RetryTotals, count_items, find_named, retry_batches
 
     named = find_named(services.storage.store, kinds, ids)
     failed = BackfillPlanner.of(services).failed_batches(kinds, codes)
     batches = to_batches(named.items) if ids else failed
     if dry_run:
-        _print_counts(count_items(batches), "would be enqueued")
+        totals = RetryTotals(count_items(batches))
+        _print_counts(totals.enqueued, "would be enqueued")
     else:
-        print_totals(retry_batches(services, batches), services.settings.sweep.requeue)
-    return named
+        totals = retry_batches(services, batches)
+        print_totals(totals, services.settings.sweep.requeue)
+    return named, totals
 
 
 def print_totals(totals: RetryTotals, requeue: float) -> None:
     """Print how many items were enqueued, and how many are left to the sweep."""
     _print_counts(totals.enqueued, "enqueued")
     if totals.skipped:
-        _print_counts(totals.skipped, "not enqueued")
-        message = "The queue did not accept them: check REDIS_URL, and that Redis is running."
-        echo(
-            f"{message} They are pending; a sweep enqueues them in {requeue:.0f} seconds.", "yellow"
-        )
+        _print_counts(totals.skipped, "pending")
+        message = f"The queue is full or did not accept them. {check_redis()}"
+        echo(f"{message} A sweep enqueues them in {requeue:.0f} seconds.", "yellow")
 
 
 def _print_counts(counts: Counter[str], what: str) -> None:
