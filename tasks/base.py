@@ -107,7 +107,11 @@ class MediaTask(Task[Any, Any]):
     def apply_async(  # type: ignore[override]
         self, args: Any = None, kwargs: Any = None, **options: Any
     ) -> AsyncResult[Any]:
-        """Send a message. In producers, errors are logged and a LostResult is returned."""
+        """Send a message. In producers, errors are logged and a LostResult is returned.
+
+        With the option `quiet`, they are not logged.
+        """
+        quiet = options.pop("quiet", False)
         # Without `declare`, Celery would also read and write keys that nothing here needs.
         options = {"declare": (), **options}
         try:
@@ -118,8 +122,9 @@ class MediaTask(Task[Any, Any]):
             # which could contain the password of Redis.
             if app.is_worker:
                 raise
-            why = type(error).__name__
-            log.warning("%s%r was not enqueued; the sweep will find it (%s)", self.name, args, why)
+            if not quiet:
+                text = "%s%r was not enqueued; the sweep will find it (%s)"
+                log.warning(text, self.name, args, type(error).__name__)
             return LostResult(options.get("task_id") or "lost", app=self.app)
 
     def conclude(self, outcome: Outcome) -> str:

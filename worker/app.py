@@ -83,12 +83,22 @@ class MediaCelery(Celery):
         return self._task_functions
 
     def submit(
-        self, task: str, args: Sequence[object], queue: str = LIVE, *, task_id: str | None = None
+        self,
+        task: str,
+        args: Sequence[object],
+        queue: str = LIVE,
+        *,
+        task_id: str | None = None,
+        quiet: bool = False,
     ) -> bool:
-        """Send a message for the task named `task`; return whether it was sent."""
+        """Send a message for the task named `task`; return whether it was sent.
+
+        With `quiet`, no warning is logged: the caller reports a message that was not sent.
+        """
         if task not in self.tasks:  # not in producers: they must not load the media types
             self.loader.import_default_modules()
-        result = self.tasks[task].apply_async(tuple(args), queue=queue, task_id=task_id)
+        sender: Any = self.tasks[task]  # a `tasks.base.MediaTask`
+        result = sender.apply_async(tuple(args), queue=queue, task_id=task_id, quiet=quiet)
         return not isinstance(result, LostResult)
 
 

@@ -126,9 +126,13 @@ def open_watched(settings: Settings) -> Iterator[Watched]:
 
 
 def populate(database: Database[RawDocument]) -> None:
-    """Fill a database with a thousand moods in all states, and a hundred of what is beside them."""
+    """Fill a database with a thousand moods in all states, 50 pieces, and a hundred of the rest."""
     moods = [_mood(number) for number in range(1000)]
     database[MOOD.collection].insert_many(moods)
+    pieces: list[RawDocument] = [
+        {"code": f"c{n}", "slug": f"s{n}", "user": f"auth0|u{n % 100}"} for n in range(50)
+    ]
+    database["pieces"].insert_many(pieces)
     users = [_user(number) for number in range(100)]
     database["users"].insert_many(users)
     database["@handles"].insert_many(

@@ -109,6 +109,7 @@ class Older:
         kind = media_type(self.type_name)
         inspection = Inspector.of(self.world.services).inspect(kind, ids)
         assert inspection
+        assert inspection.published
         return inspection.published.faults
 
     def assert_adopted(self) -> None:

@@ -17,7 +17,7 @@ from worker.core.documents import Account, DocumentId, ItemRef, MediaDocument
 from worker.core.settings.engine import SweepSettings
 from worker.database.accounts import UnknownAccountError
 from worker.database.removals import Removal
-from worker.media import MEDIA_TYPES, MediaType
+from worker.media import MEDIA_TYPES, MediaType, SiteUrls
 from worker.operations.audit.owners import OwnedDocuments
 from worker.operations.backfill.missing_records import PUBLISHED
 from worker.operations.backfill.queries import (
@@ -29,7 +29,7 @@ from worker.operations.backfill.queries import (
     StatusGroup,
 )
 from worker.operations.backfill.retry import find_named
-from worker.operations.status import PageCursor, Search, throughput
+from worker.operations.status import Match, PageCursor, Search, throughput
 from worker.pds.identity import StaticPdsResolver
 from worker.queue.names import FRONT, OVERFLOW
 from worker.sync.sweep import Sweep
@@ -38,7 +38,8 @@ from worker.telemetry.alerts import NULL_ALERTS
 DAY = timedelta(days=1)
 SPAN = (now() - 1000 * DAY, now() + DAY)
 CODES = ("field_invalid", "source_missing")
-PAINTING = MEDIA_TYPES["painting"]
+PAINTING, PIECE = MEDIA_TYPES["painting"], MEDIA_TYPES["piece"]
+SITE = SiteUrls("https://x.test", "u", "g")
 LIMITS = SweepSettings(limit=1000, window=50, horizon_days=1000, requeue=60, grace=0)
 
 OF_STATUS: dict[str, tuple[int, Query]] = {
@@ -52,21 +53,27 @@ OF_A_PAGE: dict[str, tuple[int, Query]] = {
     "throughput": (0, lambda w: throughput(w.store, [MOOD, PAINTING], now())),
     "first failures": (10, lambda w: w.failures.page(MOOD, "field_invalid", None, 10)),
     "next failures": (10, lambda w: w.failures.page(MOOD, "field_invalid", after_first(w), 10)),
-    "find by id": (1, lambda w: Search(w.store, w.accounts, [MOOD, PAINTING]).find(str(first(w)))),
-    "find by rkey": (1, lambda w: Search(w.store, w.accounts, [MOOD, PAINTING]).find("k5")),
+    "find by id": (
+        1,
+        lambda w: search(w, [MOOD, PAINTING], str(first(w))),
+    ),
+    "find by rkey": (1, lambda w: search(w, [MOOD, PAINTING], "k5")),
     "find by URI": (
         1,
-        lambda w: Search(w.store, w.accounts, [MOOD]).find(
-            "at://did:plc:x/computer.aesthetic.mood/k5"
-        ),
+        lambda w: search(w, [MOOD], "at://did:plc:x/computer.aesthetic.mood/k5"),
     ),
     "find by URI with a handle": (
         1,
-        lambda w: Search(w.store, w.accounts, [MOOD]).find(
-            "at://h1.test/computer.aesthetic.mood/k5"
-        ),
+        lambda w: search(w, [MOOD], "at://h1.test/computer.aesthetic.mood/k5"),
     ),
-    "find nothing": (0, lambda w: Search(w.store, w.accounts, [MOOD, PAINTING]).find("calm 5")),
+    "find by code": (1, lambda w: search(w, [PIECE], "c7")),
+    "find by slug": (1, lambda w: search(w, [PIECE], "s7")),
+    "find by address": (1, lambda w: search(w, [PIECE], "https://x.test/c7")),
+    "find by handle and slug": (1, lambda w: search(w, [PIECE], "@h7/s7")),
+    "find nothing": (
+        0,
+        lambda w: search(w, [MOOD, PAINTING], "calm 5"),
+    ),
 }
 OF_FAILURES: dict[str, tuple[int, Query]] = {
     "all": (120, lambda w: list(w.failures.of(MOOD))),
@@ -228,6 +235,11 @@ def unknown(watched: Watched, name: str) -> None:
 def owned(watched: Watched) -> OwnedDocuments:
     """Return the documents of a database by their owners, as an audit reads them."""
     return OwnedDocuments(watched.database, watched.store, watched.accounts)
+
+
+def search(watched: Watched, kinds: Sequence[MediaType], text: str) -> list[Match]:
+    """Search for items by whatever a text may be."""
+    return Search(watched.store, watched.accounts, SITE, kinds).find(text)
 
 
 def first(watched: Watched) -> DocumentId:

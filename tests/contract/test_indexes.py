@@ -82,9 +82,12 @@ def made_in(services: Services) -> dict[str, IndexResult]:
 
 
 def test_indexes_are_created_once(fresh: Services) -> None:
-    """All of them the first time, none of them the second, and each is told of."""
+    """All of them the first time, none of them the second, and each is told of.
+
+    Ten for each type, five for codes and slugs, and seven for accounts and notes.
+    """
     first, second = made_in(fresh), made_in(fresh)
-    assert len(first) == len(definitions()) == len(MEDIA_TYPES) * 10 + 7
+    assert len(first) == len(definitions()) == len(MEDIA_TYPES) * 10 + 5 + 7
     assert {made.status for made in first.values()} == {IndexStatus.CREATED}
     assert second.keys() == first.keys()
     assert {(made.status, made.detail) for made in second.values()} == {(IndexStatus.EXISTS, "")}

@@ -8,11 +8,11 @@ import pytest
 from bson import ObjectId
 
 from tests.contract.failing import fail
-from tests.contract.items import MOOD, PAINTING, edit, give_account, save, settle
+from tests.contract.items import MOOD, PAINTING, save, settle
 from worker.core.clock import now
-from worker.core.documents import DocumentId, ItemRef, Status
+from worker.core.documents import DocumentId, Status
 from worker.media import MEDIA_TYPES
-from worker.operations.status import NO_CODE, Failures, PageCursor, Search, Throughput, throughput
+from worker.operations.status import NO_CODE, Failures, PageCursor, Throughput, throughput
 from worker.services import Services
 
 NOON = datetime(2026, 3, 1, 12, 30, 45, 500_000, tzinfo=UTC)
@@ -137,61 +137,3 @@ def test_items_without_a_code_have_pages_too(here: Services) -> None:
         [{"_id": each, "atproto": {"status": "failed"}} for each in ids]
     )
     assert listed(here, NO_CODE, 2) == [ids[:2], ids[2:]]
-
-
-def found(here: Services, text: str) -> list[ItemRef]:
-    """Return the items that a text may mean."""
-    storage = here.storage
-    return Search(storage.store, storage.accounts, list(MEDIA_TYPES.values())).find(text)
-
-
-def test_items_are_found_by_code_where_the_platform_has_an_index(here: Services) -> None:
-    """Elsewhere no collection is gone through for it."""
-    ref = save(here, PAINTING)
-    edit(here, ref, code="abcd")
-    assert found(here, "abcd") == []
-    paintings = here.storage.store.collection(PAINTING)
-    paintings.create_index("code")
-    try:
-        assert found(here, "abcd") == [ref]
-    finally:
-        paintings.drop_index("code_1")
-
-
-def test_all_items_that_a_text_may_mean_are_found(here: Services) -> None:
-    """Of several types with one id, and one that has it as its record key."""
-    name = "3jzfcijpj2z2a"
-    refs = [save(here, kind, item=name) for kind in (PAINTING, MOOD)]
-    keyed = save(here)
-    settle(here, keyed, repo="did:plc:ada", rkey=name)
-    assert found(here, name) == [*refs, keyed]
-    assert found(here, f"at://did:plc:ada/{MOOD.nsid}/{name}") == [keyed]
-
-
-@pytest.mark.parametrize("repo", ["new.test", "NEW.test", "ada"])
-def test_uris_may_name_an_account_by_its_handle(here: Services, repo: str) -> None:
-    """By that at its PDS, or by the user's name on the platform; no PDS is asked."""
-    give_account(here, "auth0|ada")
-    here.storage.database["@handles"].insert_one({"_id": "auth0|ada", "handle": "ada"})
-    ref = save(here)
-    settle(here, ref, repo="did:plc:new", rkey="3jzfcijpj2z2a")
-    assert found(here, f"at://{repo}/{MOOD.nsid}/3jzfcijpj2z2a") == [ref]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "\0",
-        "\ud800",
-        "x" * 5000,
-        "at://",
-        "at://a/b",
-        "at://did:plc:x/other.nsid/k",
-        f"at://nobody.test/{MOOD.nsid}/k",
-    ],
-)
-def test_texts_that_no_item_can_be_meant_by_find_none(here: Services, text: str) -> None:
-    """And raise nothing."""
-    save(here)
-    assert found(here, text) == []

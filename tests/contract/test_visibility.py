@@ -167,7 +167,7 @@ def test_a_hidden_item_is_removed_and_published_again_when_it_is_shown(
     assert ground.repo.get(ground.key(type_name, item)) is None
     assert standings(ground.audit())[type_name, "removed", reason] == 1
     inspection = shown(ground, item, type_name)
-    assert inspection.published.faults == 0
+    assert inspection.is_right
     assert inspection.item.document.hidden == reason
     ground.platform.edit(type_name, item, **show)
     assert swept(ground) == [ref]
@@ -255,7 +255,7 @@ def test_a_record_stays_while_its_painting_has_no_code(ground: Ground) -> None:
         assert ground.repo.get(ground.key("painting", item))
         assert standings(ground.audit())["painting", "skipped", "no_code"] == 1
         assert ground.repair().verdict == "clean"
-        assert shown(ground, item).published.faults == 0
+        assert shown(ground, item).is_right
         ground.platform.edit("painting", item, code="again")
         ground.sync("painting", item)
         assert told(ground, item) == ("synced", None)

@@ -88,7 +88,9 @@ class LazyGroup(CommandGroup):
         except click.UsageError as error:
             raise UsageError(error) from error
         except expected_errors() as error:
-            raise CommandError(str(error)) from error
+            from worker.operations.unavailable import explain
+
+            raise CommandError(explain(error)) from error
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

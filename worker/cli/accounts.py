@@ -14,6 +14,7 @@ from worker.cli.failures import RETRY_INTERRUPTED, print_totals, totals_json
 from worker.cli.output import (
     UNCHANGED,
     Column,
+    CommandError,
     ExitCode,
     Table,
     echo,
@@ -23,11 +24,14 @@ from worker.cli.output import (
     print_table,
 )
 from worker.core.clock import rfc3339
+from worker.core.redis_errors import RedisUnavailableError
 from worker.core.text import MAX_SHOWN, truncate
 from worker.operations.error_help import help_for
+from worker.operations.unavailable import explain
 from worker.pds.account_cache import AccountCache
 
 if TYPE_CHECKING:
+    from worker.core.errors import MediaError
     from worker.operations.status import BlockedAccount, BlockedAccounts
     from worker.pds.rate_limiter import BucketStatus
     from worker.services import Services
@@ -76,9 +80,11 @@ def accounts(env_file: Path | None, resume: str | None, *, as_json: bool) -> Non
     with on_interrupt(message), closing(open_services(env_file)) as services:
         if resume:
             exit_with(_resume(services, resume, as_json=as_json))
-        blocked_accounts = _open_blocked_accounts(services).all()
-        buckets = services.pds.rate_limiter.exhausted_buckets()
+        blocked_accounts, buckets, fault = _fetch(services)
     (_print_lines if as_json else _print_page)(blocked_accounts, buckets)
+    if fault:
+        missing = "The times until which accounts are blocked, and the rate limits, are unknown"
+        raise CommandError(f"{missing}. {explain(fault)}")
     exit_with(ExitCode.FOUND if blocked_accounts else ExitCode.OK)
 
 
@@ -87,6 +93,17 @@ def _open_blocked_accounts(services: Services) -> BlockedAccounts:
 
     storage, pds = services.storage, services.pds
     return BlockedAccounts(storage.store, storage.accounts, pds.hosts, pds.parking)
+
+
+def _fetch(
+    services: Services,
+) -> tuple[Sequence[BlockedAccount], Sequence[BucketStatus], MediaError | None]:
+    """Return the blocked accounts and rate limits; without Redis only accounts, and its error."""
+    accounts = _open_blocked_accounts(services)
+    try:
+        return accounts.all(), services.pds.rate_limiter.exhausted_buckets(), None
+    except RedisUnavailableError as error:
+        return accounts.without_redis(), [], error
 
 
 def _resume(services: Services, name: str, *, as_json: bool) -> ExitCode:

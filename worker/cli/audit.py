@@ -13,7 +13,7 @@ import click
 
 from worker.cli.confirmation import check_can_ask, confirm
 from worker.cli.environment import open_services
-from worker.cli.output import ExitCode, exit_with, on_interrupt, shown
+from worker.cli.output import ExitCode, exit_with, on_interrupt, shown, shows_progress
 from worker.media import MEDIA_TYPES, MediaType
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ def _print(summary: AuditSummary, options: _Options) -> None:
 @contextmanager
 def _progress(*, quiet: bool) -> Iterator[Observer]:
     """Show the current step on stderr, if it is a terminal."""
-    if quiet or not sys.stderr.isatty():
+    if quiet or not shows_progress():
         yield lambda _step: None
         return
     from rich.console import Console

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from worker.cli.output import echo, shown
+from worker.cli.output import echo, shown, shows_progress
 from worker.sync.batch.progress import BackfillProgress
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ class LiveProgress:
 @contextmanager
 def open_progress(totals: Mapping[str, int]) -> Iterator[LiveProgress | PlainProgress]:
     """Show progress towards `totals`, items by type, on stderr until the block ends."""
-    if not sys.stderr.isatty():
+    if not shows_progress():
         yield PlainProgress(totals)
         return
     from rich.console import Console

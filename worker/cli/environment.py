@@ -15,6 +15,7 @@ from worker.core.settings.reader import file_variable
 
 if TYPE_CHECKING:
     from worker.services import Services
+    from worker.services.timeouts import Timeouts
 
 DEFAULT = Path(".env")
 _NAME = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)")
@@ -46,17 +47,19 @@ def _check_default() -> None:
         raise click.BadParameter(message, param_hint="--env-file")
 
 
-def open_services(env_file: Path | None) -> Services:
+def open_services(env_file: Path | None, timeouts: Timeouts | None = None) -> Services:
     """Return services for the environment, extended with an env file.
 
-    Raises SettingsError and click.BadParameter.
+    Without `timeouts`, they report a service that does not respond within three seconds, and then
+    wait for each call as long as a worker. Raises SettingsError and click.BadParameter.
     """
     complete_environment(env_file)
     # Imported here, so that help texts do not load the engine.
     from worker.core.settings import Settings
     from worker.services import build
+    from worker.services.timeouts import COMMAND
 
-    return build(Settings.load(os.environ))
+    return build(Settings.load(os.environ), timeouts=timeouts or COMMAND)
 
 
 def read_env_file(file: Path) -> dict[str, str]:

@@ -35,6 +35,7 @@ from worker.core.text import MAX_SHOWN, truncate
 from worker.media import MEDIA_TYPES, MediaType
 from worker.operations.error_help import BUG, ERROR_HELP, help_for
 from worker.operations.status import NO_CODE, Counts, FailedItem, Failures, ItemCounts
+from worker.operations.unavailable import check_redis
 from worker.services.storage import Storage
 
 if TYPE_CHECKING:
@@ -244,7 +245,7 @@ def print_totals(totals: RetryTotals, requeue: float, done: str = "enqueued") ->
     _print_counts(totals.enqueued, done)
     if totals.skipped:
         _print_counts(totals.skipped, "pending")
-        message = "The queue is full or did not accept them: check REDIS_URL and Redis."
+        message = f"The queue is full or did not accept them. {check_redis()}"
         echo(f"{message} A sweep enqueues them in {requeue:.0f} seconds.", "yellow")
 
 

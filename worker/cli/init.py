@@ -43,8 +43,9 @@ def init(env_file: Path | None, *, as_json: bool) -> None:
     from worker.core.settings import MongoSettings
     from worker.database.indexes import create
     from worker.database.mongo import connect
+    from worker.services.timeouts import COMMAND
 
-    database = connect(MongoSettings.load(os.environ))
+    database = connect(MongoSettings.load(os.environ), COMMAND.first)
     counts: Counter[str] = Counter()
     with on_interrupt(_INTERRUPTED), database.client:
         for made in create(database):

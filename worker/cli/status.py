@@ -29,6 +29,7 @@ from worker.core.redis_errors import RedisUnavailableError
 from worker.media import MEDIA_TYPES
 from worker.operations.error_help import help_for
 from worker.operations.text import format_duration
+from worker.operations.unavailable import explain
 
 if TYPE_CHECKING:
     from worker.core.secrets import Secret
@@ -113,7 +114,7 @@ def _fetch_queues(url: Secret) -> tuple[QueueLengths | None, str]:
         try:
             return queues.lengths(), ""
         except RedisUnavailableError as error:
-            return None, error.message
+            return None, explain(error)
 
 
 def _print_page(snapshot: _StatusReport) -> None:
@@ -140,7 +141,7 @@ def _print_page(snapshot: _StatusReport) -> None:
         lengths = [(name.replace("_", " "), str(number)) for name, number in queues]
         print_table(Table(lengths, title="Messages in the queues and in flight"))
     else:
-        echo(f"The queue lengths are unknown: {snapshot.fault}. Check REDIS_URL and Redis.", "red")
+        echo(f"The queue lengths are unknown: {snapshot.fault}", "red")
 
 
 def _count_cells(counts: Counts, at: datetime) -> tuple[str, ...]:

@@ -80,8 +80,16 @@ INDEXES = (
     _index("published", PUBLISHED, {"atproto.publishedAt": _EXISTS}),
     _index("trouble", TROUBLE, {"atproto.status": _TROUBLED}),
 )
+LOOKUP_FIELDS = ("code", "slug")
+"""The fields by which operators name items, if a media type reads them."""
+
 FAILED = (Status.FAILED, Status.PARTIAL)
 NO_CODE = "(none)"  # for errors without a valid code, saved by older programs
+
+
+def lookup_index(field: str) -> IndexModel:
+    """Return the index for lookups by a field, unless the platform has one."""
+    return _index(field, _ascending(field), {field: _EXISTS})
 
 
 class Backlog:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,7 +20,7 @@ from worker.core.errors import PermanentError
 from worker.database import accounts, backlog, removals
 from worker.database import thumbnail_cache as thumbnails
 from worker.database.mongo import DUPLICATE_KEY, RawDocument, StoreUnavailableError, mongo_errors
-from worker.media import MEDIA_TYPES
+from worker.media import MEDIA_TYPES, MediaType
 
 _BUILD_SECONDS = 6 * 3600  # a build reads the whole collection
 _REFUSALS = {85, 86, DUPLICATE_KEY}  # IndexOptionsConflict, IndexKeySpecsConflict
@@ -53,10 +53,14 @@ class IndexStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A required index and the name of its collection."""
+    """A required index and the name of its collection.
+
+    Any index that supports lookups by the field `lookup` replaces it.
+    """
 
     collection: str
     model: IndexModel
+    lookup: str | None = None
 
     @property
     def name(self) -> str:
@@ -74,14 +78,40 @@ class IndexResult:
 
 def definitions() -> list[Definition]:
     """Return all required indexes."""
-    media = {kind.collection: backlog.INDEXES for kind in MEDIA_TYPES.values()}
-    rest = {
+    media = [each for kind in MEDIA_TYPES.values() for each in _media_definitions(kind)]
+    rest: Mapping[str, Sequence[IndexModel]] = {
         **accounts.INDEXES,
         removals.COLLECTION: removals.INDEXES,
         thumbnails.COLLECTION: thumbnails.INDEXES,
     }
-    every: Mapping[str, Sequence[IndexModel]] = {**media, **rest}
-    return [Definition(name, model) for name, models in every.items() for model in models]
+    return media + [Definition(name, model) for name, models in rest.items() for model in models]
+
+
+def _media_definitions(kind: MediaType) -> Iterator[Definition]:
+    for model in backlog.INDEXES:
+        yield Definition(kind.collection, model)
+    for field in backlog.LOOKUP_FIELDS:
+        if field in kind.fields:
+            yield Definition(kind.collection, backlog.lookup_index(field), field)
+
+
+def list_lookup_indexes(collection: Collection[RawDocument]) -> Mapping[str, str]:
+    """Return the names of the indexes that support lookups by a field, by field.
+
+    Raises the errors of the driver.
+    """
+    return _by_looked_up_field(collection.list_indexes())
+
+
+def _by_looked_up_field(indexes: Iterable[Mapping[str, object]]) -> Mapping[str, str]:
+    found: dict[str, str] = {}
+    for index in indexes:
+        field, order = _key(index)[0]
+        where = index.get("partialFilterExpression")
+        is_usable = not index.get("hidden") and "collation" not in index and order in {1, -1}
+        if is_usable and (where is None or where == {field: {"$exists": True}}):
+            found.setdefault(field, str(index["name"]))
+    return found
 
 
 def create(database: Database[RawDocument]) -> Iterator[IndexResult]:
@@ -130,6 +160,8 @@ def _check(definition: Definition, existing: Sequence[Mapping[str, object]]) -> 
     if same:
         detail = "" if definition.name in same else f"as {same[0]}"
         return IndexResult(definition, IndexStatus.EXISTS, detail)
+    if definition.lookup and (other := _by_looked_up_field(existing).get(definition.lookup)):
+        return IndexResult(definition, IndexStatus.EXISTS, f"as {other}")
     fault = _conflict(definition, existing, "name")
     return IndexResult(definition, IndexStatus.REFUSED, fault) if fault else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 from urllib.parse import parse_qsl
 
 import pymongo
@@ -17,6 +18,7 @@ from pymongo.errors import (
     PyMongoError,
     ServerSelectionTimeoutError,
 )
+from pymongo.synchronous.server import Server
 
 from worker.core.errors import PermanentError, TransientError
 from worker.core.settings import MongoSettings
@@ -94,16 +96,37 @@ class DocumentRejectedError(StateNotSavedError):
         )
 
 
-def connect(settings: MongoSettings) -> Database[RawDocument]:
+class SelectingClient(MongoClient[RawDocument]):
+    """A client that waits for a server as long as serverSelectionTimeoutMS says.
+
+    With timeoutMS, the driver itself would wait as long as the call may take. `first` limits the
+    seconds that it waits for the first server.
+    """
+
+    def __init__(self, url: str, options: Mapping[str, Any], first: float | None) -> None:
+        super().__init__(url, **options)
+        self._selection = options["serverSelectionTimeoutMS"] / 1000
+        self._seconds = min(self._selection, first or self._selection)
+
+    def _select_server(self, *args: Any, **kwargs: Any) -> Server:
+        # The driver has no option for this. A shorter time limit of the caller remains.
+        with pymongo.timeout(self._seconds):
+            server = super()._select_server(*args, **kwargs)
+        if _csot.get_timeout():
+            _csot.set_rtt(server.description.min_round_trip_time)
+        self._seconds = self._selection
+        return server
+
+
+def connect(settings: MongoSettings, first: float | None = None) -> Database[RawDocument]:
     """Create a database handle, which connects at its first use.
 
-    Raises SettingsError if the driver cannot parse the URL.
+    `first` limits the seconds that it waits for the first server. Raises SettingsError if the
+    driver cannot parse the URL.
     """
     try:
-        return MongoClient(
-            settings.url.reveal(),
-            **_options(settings),  # type: ignore[arg-type]
-        )[settings.name]
+        client = SelectingClient(settings.url.reveal(), _options(settings), first)
+        return client[settings.name]
     except (PyMongoError, ValueError):
         # The driver's message quotes the URL, which may hold a password.
         raise SettingsError([f"{_VARIABLE} is not understood by the driver"]) from None
@@ -189,12 +212,11 @@ def _describe(error: PyMongoError) -> str:
         return f"the user in {_VARIABLE} is not allowed to do this in MongoDB"
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return f"MongoDB's certificate is not trusted: see tlsCAFile in {_VARIABLE}"
-    return f"MongoDB did not carry out a call ({type(error).__name__}){_hint(error)}"
-
-
-def _hint(error: PyMongoError) -> str:
+    name = type(error).__name__
     if not isinstance(error, ServerSelectionTimeoutError):
-        return ""
+        return f"MongoDB did not carry out a call ({name})"
     if "ReplicaSetNoPrimary" in str(error):
-        return f"; is {_VARIABLE} right, and can the primary be reached by its name in the set?"
-    return f"; is {_VARIABLE} right?"
+        return (
+            f"no primary of MongoDB answered ({name}): it must be reachable by its name in the set"
+        )
+    return f"MongoDB did not answer at {_VARIABLE} ({name})"

@@ -208,7 +208,11 @@ class MediaType:
 
     def links_handle(self, site: SiteUrls) -> bool:
         """Return whether a URL template contains `{handle}`, the account's screen name."""
-        return any("{handle}" in self._template(site, name) for name in self.urls)
+        return any("{handle}" in template for template in self.url_templates(site))
+
+    def url_templates(self, site: SiteUrls) -> tuple[str, ...]:
+        """Return the URL templates of the record fields."""
+        return tuple(self._template(site, name) for name in self.urls)
 
     def _template(self, site: SiteUrls, name: str) -> str:
         return site.templates.get(f"{self.name}_{name}".upper(), self.urls[name])

@@ -113,17 +113,22 @@ R = TypeVar("R", bound=Response | StreamedResponse[Any])
 
 
 def open_http_client(
-    timeout: float = 15, *, foreign: bool = False, limits: ClientLimits = TRUSTED.ordinary
+    timeout: float = 15,
+    *,
+    foreign: bool = False,
+    limits: ClientLimits = TRUSTED.ordinary,
+    first: float | None = None,
 ) -> HttpClient:
     """Create an HTTP client for PDSes of our settings, or for `foreign` ones.
 
     `timeout` limits each read and write, in seconds. `limits` are used for calls without their own.
+    `first` limits each read until the host has responded once.
     """
     return HttpClient(
         timeout=httpx.Timeout(timeout, connect=CONNECT_SECONDS),
         # The hook raises for a redirect, too. The SDK would follow it.
         event_hooks={"response": [raise_for_status]},
-        transport=ClientTransport(limits, foreign=foreign),
+        transport=ClientTransport(limits, foreign=foreign, first=first),
         trust_env=False,
     )
 

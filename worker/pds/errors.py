@@ -24,6 +24,9 @@ _DEFAULT_WAIT = 60.0
 _MAX_WAIT = 86_400.0
 _FIRST_EPOCH = 1e9  # a smaller number is a duration, not a Unix timestamp
 _MAX_BODY = 100_000  # bytes of an error response
+_READING = frozenset({"read", "session"})  # steps whose calls change no record
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_PORTS = {"http": 80, "https": 443}
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _LOGIN = ".createSession"
 _LOGINS = (_LOGIN, ".refreshSession")
@@ -133,9 +136,20 @@ def translate(error: Exception, step: str) -> MediaError:
         return _classify(_answer(error.response), step)
     if isinstance(error, ValueError | httpx.DecodingError):
         return malformed_response(step)
-    cause = error.__cause__ or error
-    message = f"no answer from the PDS ({type(cause).__name__}); the call may have been carried out"
+    cause = error if isinstance(error, httpx.HTTPError) else error.__cause__ or error
+    message = f"no answer from the PDS{_address(cause)} ({type(cause).__name__})"
+    if step not in _READING and not isinstance(cause, _NOT_SENT):
+        message += "; the call may have been carried out"
     return TransientError(message, step=step, code="pds_unreachable")
+
+
+def _address(error: BaseException) -> str:
+    """Return the host and port of the call that failed, if the error has its request."""
+    with suppress(RuntimeError):  # raised by httpx if the request is unknown
+        if isinstance(error, httpx.RequestError):
+            url = error.request.url
+            return f" at {url.host}:{url.port or _PORTS.get(url.scheme, '')}"
+    return ""
 
 
 def error_name(error: BaseException | None) -> str:

@@ -31,7 +31,7 @@ from worker.pds.host_slots import HostBusyError, HostSlots
 from worker.pds.pds_cache import UNKNOWN_FOR, CachedPds, PdsCache
 
 _GONE = frozenset({httpx.codes.NOT_FOUND, httpx.codes.GONE})
-_TIMEOUT = 5.0  # seconds for each read and write
+DIRECTORY_SECONDS = 5.0  # for each read and write
 # The documents of the PLC directory have 7.5 KB at most (https://web.plc.directory/spec).
 _LIMITS = ClientLimits(seconds=8, max_bytes=100_000)
 _SERVICE = "#atproto_pds"
@@ -101,6 +101,7 @@ class DidResolver:
         pauses: DirectoryPauses,
         foreign: httpx.Client | None = None,
         on_move: Callable[[str, float], None] | None = None,
+        timeout: float = DIRECTORY_SECONDS,
     ) -> None:
         self._on_move = on_move
         self._cache = cache
@@ -108,8 +109,8 @@ class DidResolver:
         self._trusted = trusted
         self._slots = slots
         self._pauses = pauses
-        self._directory = open_client(foreign=False, timeout=_TIMEOUT, limits=_LIMITS)
-        self._foreign = foreign or open_client(foreign=True, timeout=_TIMEOUT, limits=_LIMITS)
+        self._directory = open_client(foreign=False, timeout=timeout, limits=_LIMITS)
+        self._foreign = foreign or open_client(foreign=True, timeout=timeout, limits=_LIMITS)
 
     def close(self) -> None:
         self._directory.close()

@@ -15,7 +15,7 @@ from worker.pds.call_limits import FOREIGN, TRUSTED, CallLimits
 from worker.pds.client import PdsClient, open_http_client
 from worker.pds.directory_pause import DirectoryPauses
 from worker.pds.host_slots import HostSlots
-from worker.pds.identity import DidResolver, PdsResolver, StaticPdsResolver
+from worker.pds.identity import DIRECTORY_SECONDS, DidResolver, PdsResolver, StaticPdsResolver
 from worker.pds.locks import RepoLocks
 from worker.pds.parking import Parking
 from worker.pds.pds_cache import PdsCache
@@ -71,7 +71,7 @@ def build_pds(
     )
     slots = HostSlots(redis, settings.pds.foreign_calls)
     resolver = _build_resolver(
-        settings, redis, vault, slots=slots, resources=resources, on_move=on_move
+        settings, redis, vault, timeouts, slots=slots, resources=resources, on_move=on_move
     )
     factory = PdsHostFactory(
         resolver=resolver,
@@ -103,6 +103,7 @@ def _build_resolver(
     settings: Settings,
     redis: Redis,
     vault: Vault,
+    timeouts: Timeouts,
     *,
     slots: HostSlots,
     resources: ExitStack,
@@ -118,6 +119,7 @@ def _build_resolver(
         slots=slots,
         pauses=DirectoryPauses(redis),
         on_move=on_move,
+        timeout=min(DIRECTORY_SECONDS, timeouts.first or DIRECTORY_SECONDS),
     )
     return resources.enter_context(closing(resolver))
 
@@ -126,5 +128,7 @@ def _open_caller(timeouts: Timeouts, resources: ExitStack, *, foreign: bool) -> 
     limits = FOREIGN if foreign else TRUSTED
     if timeouts.limits:
         limits = CallLimits.equal(timeouts.limits)
-    request = open_http_client(timeouts.pds, foreign=foreign, limits=limits.ordinary)
+    # A foreign host may be slow, and is not part of our installation.
+    first = None if foreign else timeouts.first
+    request = open_http_client(timeouts.pds, foreign=foreign, limits=limits.ordinary, first=first)
     return PdsCaller(resources.enter_context(closing(request)), limits)

@@ -115,11 +115,14 @@ class Pages:
         kind = _kind_of(request)
         with pymongo.timeout(LOOKUP_TIMEOUT):
             kinds = [kind] if kind else list(MEDIA_TYPES.values())
-            search = Search(self.services.storage.store, self.services.storage.accounts, kinds)
+            search = Search.of(self.services, kinds)
             found = search.find(text) if text else []
+            is_unknown = bool(text) and not found
+            tried = search.tried(text)
+            unindexed = search.unindexed() if is_unknown else []
         if len(found) == 1:
-            return RedirectResponse(item_url(found[0]), 303)
-        values = {"text": text, "found": found}
+            return RedirectResponse(item_url(found[0].ref), 303)
+        values = {"text": text, "found": found, "tried": tried, "unindexed": unindexed}
         return self.templates.render("found.html", values, 200 if found or not text else 404)
 
     async def retry(self, request: Request) -> Response:

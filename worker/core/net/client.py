@@ -51,6 +51,7 @@ class ClientTransport(httpx.HTTPTransport):
     `limits` are used for requests without the extension LIMITS. `networks` are allowed in addition
     to public addresses, and `port` is the allowed port, for `foreign` hosts. `tls` replaces the
     default certificates: those of certifi, or for hosts of our settings those of SSL_CERT_FILE.
+    `first` limits the seconds of each read until the host has responded once.
     """
 
     def __init__(
@@ -61,11 +62,14 @@ class ClientTransport(httpx.HTTPTransport):
         networks: Sequence[Network] = (),
         port: int = _HTTPS_PORT,
         tls: ssl.SSLContext | None = None,
+        first: float | None = None,
     ) -> None:
         tls = tls or httpx.create_ssl_context(trust_env=not foreign)
         super().__init__(verify=tls, trust_env=False)
         self._limits = limits
         self._foreign_port = port if foreign else None
+        self._first = first
+        self._responded = set[bytes]()  # the hosts
         # httpx has no parameter for the network backend of its pool.
         self._pool = httpcore.ConnectionPool(
             ssl_context=tls,
@@ -80,12 +84,15 @@ class ClientTransport(httpx.HTTPTransport):
             _check_foreign(request, self._foreign_port)
         limits: ClientLimits = request.extensions.get(LIMITS) or self._limits
         timeouts = _timeouts(request, limits.seconds)
+        if self._first is not None and request.url.netloc not in self._responded:
+            timeouts["read"] = Deadline(min(timeouts["read"], self._first), timeouts["read"].end)
         request.extensions = {**request.extensions, "timeout": timeouts}
         request.headers["Accept-Encoding"] = "identity"
         try:
             response = super().handle_request(request)
         except AddressNotAllowedError:
             raise httpx.ConnectError("not a public address", request=request) from None
+        self._responded.add(request.url.netloc)
         return _limited(response, limits)
 
 
@@ -118,7 +125,7 @@ def _check_foreign(request: httpx.Request, port: int) -> None:
         raise httpx.UnsupportedProtocol(message, request=request)
 
 
-def _timeouts(request: httpx.Request, seconds: float) -> Mapping[str, Deadline]:
+def _timeouts(request: httpx.Request, seconds: float) -> dict[str, Deadline]:
     """Return the timeouts of a request, all with the same deadline."""
     end = time.monotonic() + seconds
     timeouts: Mapping[str, float | None] = request.extensions.get("timeout", {})

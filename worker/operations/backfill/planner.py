@@ -227,9 +227,9 @@ def submit(batch: Batch, backfill: str | None = None, message: str | None = None
     """
     ids = [message_id(item) for item in batch.ids]
     if backfill is None and len(ids) == 1:
-        return app.submit("sync_media", (batch.kind.name, ids[0]), SWEEP)
+        return app.submit("sync_media", (batch.kind.name, ids[0]), SWEEP, quiet=True)
     args = (batch.kind.name, batch.owner, ids, backfill)
-    return app.submit("sync_batch", args, BULK, task_id=message)
+    return app.submit("sync_batch", args, BULK, task_id=message, quiet=True)
 
 
 def round_robin(streams: Iterable[Iterator[T]]) -> Iterator[T]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from worker.services import Services
 
 TIMEOUT = 5.0  # seconds for each call
+FIRST_TIMEOUT = 3.0  # seconds for the first call to a service
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Installation:
     @cached_property
     def database(self) -> Database[RawDocument]:
         """The database; raises SettingsError."""
-        database = connect(self.settings.mongodb)
+        database = connect(self.settings.mongodb, FIRST_TIMEOUT)
         self.resources.callback(database.client.close)
         return database
 
@@ -43,5 +44,6 @@ class Installation:
     def services(self) -> Services:
         """The services of a worker; raises SettingsError and MediaTypeError."""
         from worker.services import build  # imports the media types
+        from worker.services.timeouts import COMMAND
 
-        return self.resources.enter_context(closing(build(self.settings)))
+        return self.resources.enter_context(closing(build(self.settings, timeouts=COMMAND)))

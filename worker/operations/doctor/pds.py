@@ -13,12 +13,11 @@ from worker.core.errors import TransientError
 from worker.core.net.client import ClientLimits, open_client
 from worker.core.rate_limits import Limit, RateLimitHeaders, Resource, parse_headers
 from worker.media.validation import Lexicons
-from worker.operations.doctor.installation import Installation
+from worker.operations.doctor.installation import FIRST_TIMEOUT, Installation
 from worker.operations.doctor.machine import evaluate_clock
 from worker.operations.doctor.results import CheckResult, fail, judge, ok, warn
 
 SUBJECT, DIRECTORY = "pds", "directory"
-_TIMEOUT = 5.0  # seconds for each read and write
 _LIMITS = ClientLimits(seconds=8, max_bytes=100_000)
 _DESCRIBE = "/xrpc/com.atproto.server.describeServer"
 _HEALTH = "/xrpc/_health"
@@ -137,7 +136,7 @@ def _limits(advertised: RateLimitHeaders | None, limits: tuple[Limit, ...]) -> C
 
 
 def _open_client() -> httpx.Client:
-    return open_client(foreign=False, timeout=_TIMEOUT, limits=_LIMITS)
+    return open_client(foreign=False, timeout=FIRST_TIMEOUT, limits=_LIMITS)
 
 
 def _json(http: httpx.Client, url: str) -> tuple[Mapping[str, object], Mapping[str, str]]:

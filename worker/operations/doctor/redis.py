@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from worker.core.redis_errors import redis_errors
 from worker.core.settings.reader import SettingsError
-from worker.operations.doctor.installation import TIMEOUT, Installation
+from worker.operations.doctor.installation import FIRST_TIMEOUT, Installation
 from worker.operations.doctor.machine import Clock, evaluate_clock
 from worker.operations.doctor.results import CheckResult, Level, fail, judge, ok, warn
 from worker.queue.names import FRONT, LIVE, OVERFLOW, redis_list
@@ -45,7 +47,12 @@ def fetch(installation: Installation) -> QueueFacts:
     """Query the server; raises RedisUnavailableError and SettingsError."""
     url = installation.settings.redis_url.reveal()
     try:
-        client = Redis.from_url(url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT)
+        client = Redis.from_url(
+            url,
+            socket_timeout=FIRST_TIMEOUT,
+            socket_connect_timeout=FIRST_TIMEOUT,
+            retry=Retry(NoBackoff(), 0),
+        )
     except ValueError:
         raise SettingsError(["REDIS_URL is not a valid Redis URL"]) from None
     with client:

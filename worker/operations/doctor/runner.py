@@ -21,6 +21,7 @@ from worker.operations.doctor.configuration import ENVIRONMENT, evaluate_problem
 from worker.operations.doctor.installation import Installation
 from worker.operations.doctor.machine import Clock
 from worker.operations.doctor.results import CheckResult, Level, fail
+from worker.operations.unavailable import with_address
 
 _ADVICE: Mapping[str, str] = {
     "mongodb": "check MONGODB_CONNECTION_STRING, and that MongoDB is running",
@@ -77,7 +78,7 @@ def _report(check: Check, error: Exception) -> CheckResult:
         found = f"unexpected {type(error).__name__}"
         advice = "report it: the check has a bug, or the service sent an invalid response"
         return fail(check.subject, check.name, found, advice)
-    found = "; ".join(error.problems) if isinstance(error, SettingsError) else str(error)
+    found = "; ".join(error.problems) if isinstance(error, SettingsError) else with_address(error)
     advice = _ADVICE.get(check.subject, "correct what the message names")
     return fail(check.subject, check.name, found, advice)
 

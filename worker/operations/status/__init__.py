@@ -3,7 +3,8 @@
 from worker.database.backlog import NO_CODE
 from worker.operations.status.accounts import BlockedAccount, BlockedAccounts
 from worker.operations.status.counts import Counts, ItemCounts, RemovalCounts
-from worker.operations.status.failures import FailedItem, Failures, PageCursor, Search
+from worker.operations.status.failures import FailedItem, Failures, PageCursor
+from worker.operations.status.search import Match, Search
 from worker.operations.status.throughput import Series, Throughput, throughput
 from worker.queue.depth import QueueLengths, Queues
 
@@ -15,6 +16,7 @@ __all__ = [
     "FailedItem",
     "Failures",
     "ItemCounts",
+    "Match",
     "PageCursor",
     "QueueLengths",
     "Queues",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -55,7 +55,7 @@ class BlockedAccounts:
     """Finds blocked accounts from pending items in MongoDB and parking in Redis.
 
     Reads one document per pending item. Methods raise StoreUnavailableError, and PermanentError
-    for a missing index; `all` also raises RedisUnavailableError.
+    for a missing index; `all` also raises RedisUnavailableError, and `without_redis` does not.
     """
 
     store: DocumentStore
@@ -65,19 +65,32 @@ class BlockedAccounts:
 
     def all(self) -> list[BlockedAccount]:
         """Return the blocked accounts, ordered by pending items, most first."""
+        waiting, errors = self._count_pending()
+        parked = (self.accounts.by_did(did) for did in self.parking.dids())
+        subjects = {*waiting, *(account.subject for account in parked if account)}
+        return _sorted(
+            _make_blocked(account, subject, self._read_parked(account), errors, waiting)
+            for subject in subjects
+            for account in [self.accounts.find(subject)]
+        )
+
+    def without_redis(self) -> list[BlockedAccount]:
+        """Return the blocked accounts that have pending items, without the state in Redis."""
+        waiting, errors = self._count_pending()
+        return _sorted(
+            _make_blocked(self.accounts.find(subject), subject, None, errors, waiting)
+            for subject in waiting
+        )
+
+    def _count_pending(self) -> tuple[Counter[str], dict[str, Failure]]:
+        """Count the pending items by owner, and return the first error of each owner."""
         waiting: Counter[str] = Counter()
         errors: dict[str, Failure] = {}
         for item, error in self._pending():
             waiting[item.owner] += 1
             if error:
                 errors.setdefault(item.owner, error)
-        parked = (self.accounts.by_did(did) for did in self.parking.dids())
-        found = [
-            blocked
-            for subject in {*waiting, *(account.subject for account in parked if account)}
-            if (blocked := self._make_blocked(subject, errors.get(subject), waiting[subject]))
-        ]
-        return sorted(found, key=lambda blocked: (-blocked.waiting, blocked.subject))
+        return waiting, errors
 
     def waiting_for(self, subject: str) -> Iterator[OwnedItem]:
         """Iterate over a user's pending items that have an account error."""
@@ -92,20 +105,31 @@ class BlockedAccounts:
                     error = parse_state(raw.get("atproto")).error
                     yield self.store.to_owned_item(kind, raw), error
 
-    def _make_blocked(
-        self, subject: str, error: Failure | None, waiting: int
-    ) -> BlockedAccount | None:
-        account = self.accounts.find(subject)
-        parked = self._read_parked(account) if account else None
-        known = parked or error
-        if known is None:
-            return None  # only parked under a former password
-        return BlockedAccount(subject, account, known.code, known.message, parked, waiting)
-
-    def _read_parked(self, account: Account) -> Parked | None:
+    def _read_parked(self, account: Account | None) -> Parked | None:
+        if account is None:
+            return None
         try:
             return self.pds_hosts.for_did(account.did).sessions.find_parked(account)
         except MediaError as error:
             if error.step == "account":
                 return None  # an account without a known PDS is not parked
             raise
+
+
+def _make_blocked(
+    account: Account | None,
+    subject: str,
+    parked: Parked | None,
+    errors: Mapping[str, Failure],
+    waiting: Counter[str],
+) -> BlockedAccount | None:
+    known = parked or errors.get(subject)
+    if known is None:
+        return None  # only parked under a former password
+    return BlockedAccount(subject, account, known.code, known.message, parked, waiting[subject])
+
+
+def _sorted(found: Iterable[BlockedAccount | None]) -> list[BlockedAccount]:
+    """Return the accounts ordered by pending items, most first."""
+    blocked = (account for account in found if account)
+    return sorted(blocked, key=lambda account: (-account.waiting, account.subject))

@@ -1,8 +1,8 @@
-"""List failed items in batches, which bounds the memory, and search for items."""
+"""List failed items in batches, which bounds the memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -12,9 +12,6 @@ from typing import cast
 from pymongo.database import Database
 
 from worker.core.documents import DocumentId, Failure, ItemRef, Status
-from worker.core.ids import InvalidIdError, as_document_id, parse_id
-from worker.core.records import RecordKey, is_record_uri
-from worker.database.accounts import Accounts
 from worker.database.backlog import FAILED, TROUBLE, with_code
 from worker.database.indexes import require_index
 from worker.database.mongo import RawDocument, mongo_errors, stream
@@ -25,8 +22,6 @@ from worker.media import MediaType
 _OF_STATE = ("status", "error", "failingSince", "attempts")
 _FIELDS = dict.fromkeys(("user", *(f"atproto.{name}" for name in _OF_STATE)), 1)
 _CHUNK = 500  # documents; by default, MongoDB sends batches of 16 MB
-_MAX_RESULTS = 20
-_NAMES = ("code", "slug")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,69 +123,3 @@ class Failures:
         with mongo_errors():
             named = self._handles.find({"_id": {"$in": sorted(owners)}}, {"handle": 1})
             return {str(raw["_id"]): str(raw["handle"]) for raw in named if raw.get("handle")}
-
-
-class Search:
-    """Finds items of the media types `kinds` by id, rkey or URI, using indexes only.
-
-    The handle in a URI is that of an account in MongoDB, or a name on the platform. Searches by
-    `code` or `slug` only if the platform has created an index on that field. Raises
-    StoreUnavailableError.
-    """
-
-    def __init__(
-        self, store: DocumentStore, accounts: Accounts, kinds: Sequence[MediaType]
-    ) -> None:
-        self._store = store
-        self._accounts = accounts
-        self._kinds = kinds
-
-    def find(self, text: str) -> list[ItemRef]:
-        """Return up to 20 distinct items with `text` as their id, rkey, name or URI."""
-        found = self._by_uri(text) if text.startswith("at://") else self._by_name(text)
-        return list(dict.fromkeys(found))[:_MAX_RESULTS]
-
-    def _by_uri(self, uri: str) -> Iterator[ItemRef]:
-        if not is_record_uri(uri):
-            return
-        key = RecordKey.parse(uri)
-        kind = next((each for each in self._kinds if each.nsid == key.collection), None)
-        did = self._did_of(key.repo)
-        document = self._store.find_by_record(kind, did, key.rkey) if kind and did else None
-        if document:
-            yield document.ref
-
-    def _did_of(self, repo: str) -> str | None:
-        """Return the DID in an at:// URI, or that of the handle in it; None if unknown."""
-        if repo.startswith("did:"):
-            return repo
-        account = self._accounts.named(repo.lower())
-        return account.did if account else None
-
-    def _by_name(self, text: str) -> Iterator[ItemRef]:
-        try:
-            ids = parse_id(text)
-        except InvalidIdError:
-            return  # not a valid text, or too long for a name
-        for kind in self._kinds:
-            if document := self._store.find(kind, ids):
-                yield document.ref
-        for kind in self._kinds:
-            for name in ("atproto.rkey", *self._find_indexed(kind)):
-                yield from self._find_matches(kind, {name: text})
-
-    def _find_indexed(self, kind: MediaType) -> list[str]:
-        """Return the fields in `_NAMES` on which the collection has an index."""
-        with mongo_errors():
-            indexes = self._store.collection(kind).list_indexes()
-            usable = [index for index in indexes if "partialFilterExpression" not in index]
-        first = {next(iter(cast("Mapping[str, object]", index["key"]))) for index in usable}
-        return [name for name in _NAMES if name in first]
-
-    def _find_matches(self, kind: MediaType, match: RawDocument) -> Iterator[ItemRef]:
-        with mongo_errors():
-            raws = list(self._store.collection(kind).find(match, {"_id": 1}).limit(_MAX_RESULTS))
-        for raw in raws:
-            document_id = as_document_id(raw["_id"])
-            if document_id is not None:
-                yield ItemRef(kind.name, document_id)

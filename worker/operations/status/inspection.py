@@ -13,9 +13,10 @@ from typing import Self
 from worker.core.cid import cid_of_blob, cid_of_record
 from worker.core.current import is_current, optional_additions
 from worker.core.documents import Account, BlobState, DocumentId, MediaDocument
-from worker.core.errors import PermanentError
+from worker.core.errors import MediaError, PermanentError
 from worker.core.records import RecordKey, RemoteRecord
 from worker.database.accounts import Accounts
+from worker.database.backlog import FAILED
 from worker.database.mongo import mongo_errors
 from worker.database.store import DocumentStore
 from worker.media import MediaType
@@ -93,10 +94,20 @@ class PublishedState:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """An item in MongoDB and its published state on the PDS."""
+    """An item in MongoDB and its published state on the PDS.
+
+    `published` is None if the record or a blob cannot be read, because of `error`.
+    """
 
     item: InspectedItem
-    published: PublishedState
+    published: PublishedState | None
+    error: MediaError | None = None
+
+    @property
+    def is_right(self) -> bool:
+        """Return whether the PDS has what it should have, and the item is not failed or partial."""
+        has_failed = self.item.document.state.status in FAILED
+        return self.published is not None and self.published.faults == 0 and not has_failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +131,15 @@ class Inspector:
     def inspect(self, kind: MediaType, ids: tuple[DocumentId, ...]) -> Inspection | None:
         """Load an item and compare it with the PDS; return None if it does not exist.
 
-        Raises the errors of `load` and `compare_with_pds`.
+        Raises the errors of `load`.
         """
         item = self.load(kind, ids)
-        return Inspection(item, self.compare_with_pds(item)) if item else None
+        if item is None:
+            return None
+        try:
+            return Inspection(item, self.compare_with_pds(item))
+        except MediaError as error:
+            return Inspection(item, None, error)
 
     def load(self, kind: MediaType, ids: tuple[DocumentId, ...]) -> InspectedItem | None:
         """Read the first item in `ids` that exists, and build its expected record.

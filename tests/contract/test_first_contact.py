@@ -1,0 +1,130 @@
+"""The first contact with a service is limited to seconds; later calls may take longer."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
+
+import httpx
+import pymongo
+import pytest
+from redis import Redis
+
+from worker.core.net.client import ClientLimits, ClientTransport
+from worker.core.secrets import Secret
+from worker.core.settings import Settings
+from worker.database.mongo import StoreUnavailableError, connect, long_query, mongo_errors
+from worker.dev.stack import Stack
+from worker.services.storage import build_storage
+from worker.services.timeouts import COMMAND, LOOKUP, Timeouts
+
+REFUSED = "127.0.0.1:9"
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The address of a server that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_commands_wait_three_seconds_for_each_service() -> None:
+    """Those that read one item also for every other call; workers wait longer."""
+    assert COMMAND.first == LOOKUP.first == LOOKUP.pds == LOOKUP.redis == 3
+    assert Timeouts().first is None
+
+
+# MongoDB
+
+
+def selection(
+    settings: Settings, at: str, *, seconds: float = 10.0, first: float | None = None
+) -> float:
+    """Return how many seconds a query has waited for a server, by the text of the driver."""
+    mongodb = replace(settings.mongodb, url=Secret(f"mongodb://{at}/"), selection=seconds)
+    database = connect(mongodb, first)
+    with closing(database.client), pytest.raises(StoreUnavailableError) as caught, mongo_errors():
+        database["moods"].find_one({})
+    waited = re.search(r"Timeout: ([-+.e0-9]+)s", str(caught.value.__cause__))
+    assert waited, str(caught.value.__cause__)
+    return float(waited[1])
+
+
+def test_ordinary_calls_wait_for_a_server_as_the_setting_says(settings: Settings) -> None:
+    """Not for 30 seconds, the limit of a call."""
+    assert selection(settings, REFUSED, seconds=0.1) <= 0.1
+
+
+def test_a_silent_server_is_waited_for_as_the_first_contact_allows(
+    settings: Settings, silent: str
+) -> None:
+    """Unless the setting is shorter."""
+    assert selection(settings, silent, first=0.1) <= 0.1
+    assert selection(settings, silent, first=3, seconds=0.1) <= 0.1
+
+
+def test_a_shorter_limit_of_the_caller_remains(settings: Settings) -> None:
+    """The status page has one; a long query lifts only the limit of the call."""
+    with pymongo.timeout(0.05):
+        assert selection(settings, REFUSED) <= 0.05
+    with long_query():
+        assert selection(settings, REFUSED, first=0.1) <= 0.1
+
+
+def test_the_limit_of_a_call_is_not_that_of_the_selection(settings: Settings) -> None:
+    """A query that takes longer than the selection may is answered."""
+    database = connect(replace(settings.mongodb, selection=0.2), 0.2)
+    with closing(database.client) as client:
+        client.admin.command("ping")
+        slow = {"$where": "sleep(300) || true"}
+        database["moods"].insert_one({})
+        assert len(list(database["moods"].find(slow))) == 1
+        client.drop_database(database.name)
+
+
+# Redis
+
+
+def test_redis_is_asked_once_until_it_has_answered(settings: Settings) -> None:
+    """A restart of Redis later is survived; each connection for itself."""
+    with ExitStack() as resources:
+        redis = build_storage(settings, COMMAND, resources).redis
+        options = redis.connection_pool.connection_kwargs
+        assert (options["socket_timeout"], options["socket_connect_timeout"]) == (3, 3)
+        connection = redis.connection_pool.get_connection()
+        assert connection.retry.get_retries() == 10
+        redis.connection_pool.release(connection)
+        assert retries_of(redis) == 0  # of a new connection
+        assert retries_of(build_storage(settings, Timeouts(), resources).redis) == 10
+
+
+def retries_of(redis: Redis) -> int:
+    """Return how often a client repeats a call."""
+    retry = redis.get_retry()
+    assert retry
+    return retry.get_retries()
+
+
+# PDS and directory
+
+
+def timeouts_of(client: httpx.Client, url: str) -> float:
+    """Return how long a request would wait for a byte of its response."""
+    request = client.build_request("GET", url)
+    with suppress(httpx.TimeoutException):
+        client.send(request)
+    return float(request.extensions["timeout"]["read"])
+
+
+def test_a_pds_of_ours_has_seconds_for_its_first_response_only(stack: Stack, silent: str) -> None:
+    """Each host for itself."""
+    limits = ClientLimits(seconds=20, max_bytes=1000)
+    transport = ClientTransport(limits, foreign=False, first=0.2)
+    with httpx.Client(transport=transport, timeout=15) as client:
+        assert timeouts_of(client, f"{stack.environment['PDS_URL']}/xrpc/_health") == 0.2
+        assert timeouts_of(client, f"{stack.environment['PDS_URL']}/xrpc/_health") == 15
+        assert timeouts_of(client, f"http://{silent}/") == 0.2
+        assert timeouts_of(client, f"http://{silent}/") == 0.2
