@@ -29,6 +29,9 @@ class DocumentationPage:
 
     path: Path
 
+    def __str__(self) -> str:
+        return str(self.path.relative_to(ROOT))
+
     @cached_property
     def text(self) -> str:
         """Return the text without commands that are mistakes on purpose."""

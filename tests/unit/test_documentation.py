@@ -68,7 +68,7 @@ def test_no_code_has_two_advices() -> None:
     assert len(named) == len(set(named))
 
 
-@pytest.mark.parametrize("page", documentation_pages(), ids=lambda page: page.path.name)
+@pytest.mark.parametrize("page", documentation_pages(), ids=str)
 def test_links_of_a_page_lead_to_files_and_headings(page: DocumentationPage) -> None:
     """In this repository; other addresses are not checked."""
     assert page.broken_links() == []
