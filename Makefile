@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 QUICK_FLAG = $(if $(QUICK),--quick)
 JSON_FLAG = $(if $(JSON),--json "$(JSON)")
 
-.PHONY: demo test test-system faults lint types bench bench-bulk bench-limits bench-overload bench-images bench-web lock setup \
-	clean
+.PHONY: demo test test-system transcripts faults lint types bench bench-bulk bench-limits bench-overload bench-images \
+	bench-web lock setup clean
 
 demo: setup ## set everything up and run the main job on embedded services
 	$(BIN)/media-atproto demo
@@ -17,6 +17,9 @@ test: setup ## run the tests of everything that is promised, against embedded se
 
 test-system: setup ## run the tests that boot programs, install, deploy, and run every other target
 	$(BIN)/pytest -n 3 --dist loadscope --durations 20 tests/system
+
+transcripts: setup ## run the commands whose output the documentation shows, and update the pages
+	$(BIN)/python -m tests.transcripts
 
 faults: setup ## break real services and workers under a stream of saves; ONLY="NAME ..." for some, QUICK=1 for two
 	$(BIN)/python -m tests.faults $(foreach name,$(ONLY),--only $(name)) $(if $(QUICK),--quick)

@@ -1,4 +1,4 @@
-"""The walk of docs/operations.md, command by command: break the PDS, see it, mend it, see it heal.
+"""The tutorial of docs/operations.md, command by command: break the PDS and see it recover.
 
 What the reader types is read from the page; what they are told to see is looked for in a browser.
 """
@@ -21,7 +21,7 @@ from tests.terminal import Terminal, run, started
 from tests.waiting import wait_for
 
 _DOCS = Path(__file__).parents[2] / "docs" / "operations.md"
-_SECTION = re.compile(r"^## A walk: .*?(?=^## )", re.M | re.S)
+_SECTION = re.compile(r"^## Tutorial: .*?(?=^## |\Z)", re.M | re.S)
 _BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.M | re.S)
 _PATIENCE = 120.0
 _URI = re.compile(r"at://did:plc:[a-z2-7]{24}/computer\.aesthetic\.\w+/[2-7a-z]{13}$")

@@ -1,4 +1,4 @@
-"""Error codes have documentation and advice; links lead to existing files."""
+"""Error codes have documentation and advice; links, anchors and transcripts exist."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.pages import DocumentationPage, documentation_pages
+from tests.transcripts.commands import TRANSCRIPTS
+from tests.transcripts.pages import Pages, code_table
 from worker.operations.error_help import BUG, ERROR_HELP, help_for
 from worker.pds.errors import _ACCOUNT_FAULTS
 
@@ -24,10 +27,14 @@ def codes() -> set[str]:
     return {*named, *paired, *(code for code, _ in _ACCOUNT_FAULTS.values())} - INTERNAL
 
 
-def test_every_error_code_is_explained_to_the_operator() -> None:
-    """In the table of docs/operations.md."""
-    explained = (ROOT / "docs/operations.md").read_text()
-    assert not [code for code in sorted(codes()) if f"`{code}`" not in explained]
+def test_the_table_of_error_codes_has_the_texts_of_failures() -> None:
+    """`make transcripts` writes it into docs/troubleshooting.md."""
+    assert Pages.read().codes() == code_table()
+
+
+def test_each_transcript_is_in_a_page() -> None:
+    """And each block that is marked as a transcript has one."""
+    assert {name for name, _ in Pages.read().blocks()} == {each.name for each in TRANSCRIPTS}
 
 
 def test_every_error_code_has_advice() -> None:
@@ -61,12 +68,18 @@ def test_no_code_has_two_advices() -> None:
     assert len(named) == len(set(named))
 
 
-@pytest.mark.parametrize("document", [*sorted(ROOT.glob("docs/**/*.md")), ROOT / "README.md"])
-def test_links_between_documents_lead_somewhere(document: Path) -> None:
-    """Each names an existing file."""
-    links = re.findall(r"\]\(([^)#]+)\)", document.read_text())
-    local = [link for link in links if "://" not in link]
-    assert not [link for link in local if not (document.parent / link).exists()]
+@pytest.mark.parametrize("page", documentation_pages(), ids=str)
+def test_links_of_a_page_lead_to_files_and_headings(page: DocumentationPage) -> None:
+    """In this repository; other addresses are not checked."""
+    assert page.broken_links() == []
+
+
+def test_links_in_code_lead_to_existing_pages() -> None:
+    """Help texts and messages name pages as docs/NAME.md."""
+    sources = [path.read_text() for path in (ROOT / "worker").rglob("*.py")]
+    named = {name for source in sources for name in re.findall(r"docs/[\w./-]+\.md", source)}
+    assert len(named) > 2
+    assert not [name for name in named if not (ROOT / name).is_file()]
 
 
 def test_tests_that_documents_name_exist() -> None:

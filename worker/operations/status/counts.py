@@ -62,8 +62,10 @@ class Counts:
 
     @property
     def codes(self) -> list[str]:
-        """Return the error codes: those of failed items first, then by number of items."""
-        worst = sorted(self.errors, key=lambda each: (each[1] not in FAILED, -self.errors[each]))
+        """Return the error codes: those of failed items first, then by number of items, by name."""
+        worst = sorted(
+            self.errors, key=lambda each: (each[1] not in FAILED, -self.errors[each], *each)
+        )
         return list(dict.fromkeys(code for code, _ in worst))
 
     def failed_with(self, code: str) -> int:
