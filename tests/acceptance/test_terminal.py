@@ -162,7 +162,7 @@ def test_show_of_an_item_with_an_error_is_not_green(world: World) -> None:
     error = {"step": "read", "code": "pds_5xx", "message": "502", "at": now()}
     world.platform.edit("painting", item, **{"atproto.error": error})
     last = call(world, "show", "painting", str(item)).stdout.splitlines()[-1]
-    assert last == "No faults found on the PDS, but the last run ended with an error."
+    assert last == "No differences found, but the last run ended with an error."
 
 
 def test_show_of_a_synced_item_finds_nothing_wrong(world: World) -> None:

@@ -72,7 +72,7 @@ def demo(data: Path | None, *, items: bool, keep: bool, as_json: bool) -> None:
     Exit codes:
       0  all items are as expected
       1  an item is not as expected
-      2  wrong usage, or a service did not start or has stopped
+      2  error: wrong usage, or a service did not start or has stopped
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     from worker.dev.demo.demo import play
 

@@ -159,6 +159,8 @@ def _print_verdict(inspection: Inspection) -> None:
         echo(f"{count} difference{'s' if count > 1 else ''} found.", "red")
     elif (status := inspection.item.document.state.status) in _UNSETTLED:
         echo(f"No differences found, but the item is {status}.", "yellow")
+    elif inspection.item.document.state.error:
+        echo("No differences found, but the last run ended with an error.", "yellow")
     else:
         echo("No differences found.", "green")
 

@@ -254,7 +254,8 @@ class Engine:
         try:
             account = None if run.document.fault else self.accounts.find(run.document.owner)
             run = run.unbuffered(account.did if account else None)
-            state = self._apply_plan(run, account, force=request.force)
+            self._prepare(run, account, force=request.force)
+            state = self.carry_out(run, account, force=request.force)
         except LeaseLostError:
             return self._after(request, run, run.state, Finish.SUPERSEDED)
         except MediaError as error:
@@ -311,12 +312,11 @@ class Engine:
         if state.error and is_final and state.error.code not in _REPORTED:
             self.alerts.item_failed(replace(run.affected, is_published=is_published), state.error)
 
-    def _apply_plan(self, run: Run, account: Account | None, *, force: bool) -> SyncState:
+    def _prepare(self, run: Run, account: Account | None, *, force: bool) -> None:
         self.check(run, force=force)
         self._clear_strays(run)
         if account and run.state.rkey is None:
             self._adopt(run, account)
-        return self.carry_out(run, account, force=force)
 
     def check(self, run: Run, *, force: bool) -> None:
         """Raise PermanentError if the document is invalid, or has killed too many workers."""

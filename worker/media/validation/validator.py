@@ -26,9 +26,13 @@ class InvalidRecordError(PermanentError):
 
     step, code = "validate", "lexicon_violation"
 
-    def __init__(self, nsid: str, field: str, reason: str) -> None:
-        super().__init__(f"{nsid}: {field} {reason}")
-        self.field = field
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field  # pickle restores it from `__dict__`
+
+    @classmethod
+    def of(cls, nsid: str, field: str, reason: str) -> InvalidRecordError:
+        return cls(f"{nsid}: {field} {reason}", field)
 
 
 class Lexicons:
@@ -56,7 +60,7 @@ class Lexicons:
         try:
             self._check(nsid, schema, check_data(record))
         except Violation as fault:
-            raise InvalidRecordError(nsid, fault.field, fault.reason) from None
+            raise InvalidRecordError.of(nsid, fault.field, fault.reason) from None
 
     def _check(self, nsid: str, schema: Schema, record: dict[str, object]) -> None:
         found = record.pop("$type", None)
@@ -82,7 +86,7 @@ class Lexicons:
     def _find(self, nsid: str) -> Lexicon:
         if nsid not in self._lexicons:
             known = ", ".join(self._lexicons)
-            raise InvalidRecordError(
+            raise InvalidRecordError.of(
                 label(nsid), "$type", f"has no lexicon; there is one for {known}"
             )
         return self._lexicons[nsid]
