@@ -98,7 +98,7 @@ def _running(harness: Harness, command: Callable[[], CommandRun]) -> Iterator[Fu
     """Run a command during the block, which begins when a worker has its first message."""
     with ThreadPoolExecutor(1) as pool:
         run = pool.submit(command)
-        wait_until(lambda: run.done() or harness.queues.lengths().in_hand > 0, "the backfill")
+        wait_until(lambda: run.done() or harness.queues.lengths().in_flight > 0, "the backfill")
         yield run
         run.result()
 

@@ -81,7 +81,7 @@ class Flood:
     def drain(self) -> None:
         """Empty the queues, and wait until no message is in flight."""
         self.harness.redis.delete(*_LISTS)
-        wait_until(lambda: not self.harness.queues.lengths().in_hand, "the workers to be idle")
+        wait_until(lambda: not self.harness.queues.lengths().in_flight, "the workers to be idle")
         self.harness.redis.delete(*_LISTS)
 
 

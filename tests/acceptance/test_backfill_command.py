@@ -399,17 +399,18 @@ def test_restore_publishes_what_was_wiped(scene: Scene) -> None:
 
 
 def test_results_are_printed_as_one_json_object(scene: Scene) -> None:
-    """By status and reason, with the terms of `status`."""
+    """By status and reason, with the terms of `status`; failed and partial items do not wait."""
     moods = save_moods(scene.world, 3)
     scene.world.platform.edit("mood", moods[0], mood=5)
-    code, output, _ = backfill(scene, "--json")
-    shown = json.loads(output)
-    assert (code, shown["enqueued"], shown["dry_run"]) == (1, 3, None)
-    assert shown["results"] == {
-        "statuses": {"mood": {"failed": 1, "synced": 2}},
-        "reasons": [{"type": "mood", "reason": "field_invalid", "items": 1}],
-        "pending": 0,
-    }
+    scene.world.platform.save_painting("never-stored", scene.world.ada)
+    for failed, enqueued in (("--failed", 4), ("--json", 1)):
+        code, output, _ = backfill(scene, "--json", failed)
+        shown = json.loads(output)
+        assert (code, shown["enqueued"], shown["dry_run"]) == (1, enqueued, None)
+        assert shown["results"]["pending"] == 0
+    assert shown["results"]["statuses"] == {"painting": {"partial": 1}}
+    reasons = shown["results"]["reasons"]
+    assert reasons == [{"type": "painting", "reason": "source_missing", "items": 1}]
 
 
 def test_restore_publishes_what_is_gone_from_the_repo(scene: Scene) -> None:

@@ -208,7 +208,7 @@ def test_status_gives_json_to_programs(world: World) -> None:
     assert 3 * 86_400 <= mood["oldest_pending"]["seconds"] < 4 * 86_400
     assert told["types"]["piece"].keys() == mood.keys() == told["all"].keys()
     assert told["types"]["piece"]["oldest_pending"] is None
-    assert told["queues"] == {"live": 0, "sweep": 0, "bulk": 0, "in_hand": 0}
+    assert told["queues"] == {"live": 0, "sweep": 0, "bulk": 0, "in_flight": 0}
     assert told["removals"] == {"pending": 0, "failed": 0}
     assert told["fault"] is None
     assert "3 days" in call(world, "status").stdout

@@ -168,7 +168,7 @@ def test_queues_are_as_long_as_what_waits_in_them(queue_url: str) -> None:
             client.lpush(name, *["message"] * length)
         client.lpush(redis_list("sweep", OVERFLOW), "message")
         client.hset("unacked", mapping={str(tag): "message" for tag in range(4)})
-    assert queues.lengths() == QueueLengths(live=1, sweep=3, bulk=3, in_hand=4)
+    assert queues.lengths() == QueueLengths(live=1, sweep=3, bulk=3, in_flight=4)
     queues.close()
 
 

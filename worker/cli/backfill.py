@@ -276,6 +276,7 @@ def _report(
 ) -> tuple[ExitCode, Mapping[str, object]]:
     """Print the results; return the exit code and the results as JSON."""
     from worker.cli.backfill_results import (
+        count_by_status,
         count_statuses,
         exit_code,
         print_results,
@@ -284,9 +285,11 @@ def _report(
     from worker.operations.backfill.planner import BackfillPlanner
 
     statuses = count_statuses(tally)
-    # With a limit, more items remain than were to be enqueued.
-    pending = sum(number for (_, status), number in statuses.items() if status == "pending")
-    left = BackfillPlanner.of(services).preview(scope).total if scope.limit is None else pending
+    left = count_by_status(statuses, "pending")
+    if scope.limit is None:  # with a limit, more items remain than were to be enqueued
+        remaining = BackfillPlanner.of(services).preview(scope).total
+        wrong = ("partial", "failed") if scope.failed else ("partial",)
+        left = max(left, remaining - sum(count_by_status(statuses, each) for each in wrong))
     if not options.as_json:
         print_results(statuses, tally.reasons, left)
     return exit_code(statuses, left), results_as_json(statuses, tally.reasons, left)

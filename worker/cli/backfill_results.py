@@ -30,6 +30,11 @@ def count_statuses(tally: BackfillProgress) -> Mapping[tuple[str, str], int]:
     return counts
 
 
+def count_by_status(statuses: Mapping[tuple[str, str], int], wanted: str) -> int:
+    """Return the number of items of all types with one status."""
+    return sum(number for (_, status), number in statuses.items() if status == wanted)
+
+
 def exit_code(statuses: Mapping[tuple[str, str], int], remaining: int) -> ExitCode:
     """Return the exit code of a backfill with these results."""
     if any(status in {"failed", "partial"} for _, status in statuses):

@@ -51,7 +51,7 @@ class QueueLengths:
     live: int
     sweep: int
     bulk: int
-    in_hand: int
+    in_flight: int
 
 
 class Queues:
@@ -70,9 +70,9 @@ class Queues:
                 pipe.llen(redis_list(name, FRONT))
                 pipe.llen(redis_list(name, OVERFLOW))
             pipe.hlen(IN_FLIGHT)
-            *waiting, in_hand = (int(length) for length in pipe.execute())
+            *waiting, in_flight = (int(length) for length in pipe.execute())
         live, sweep, bulk = (sum(waiting[place : place + 2]) for place in (0, 2, 4))
-        return QueueLengths(live, sweep, bulk, in_hand)
+        return QueueLengths(live, sweep, bulk, in_flight)
 
     def close(self) -> None:
         self._redis.close()

@@ -145,7 +145,7 @@ class BackfillRun:
             lengths = self.lengths()
         except RedisUnavailableError:
             return False
-        return lengths.bulk + lengths.in_hand == 0
+        return lengths.bulk + lengths.in_flight == 0
 
     def _poll(self, known: BackfillProgress) -> BackfillProgress:
         try:

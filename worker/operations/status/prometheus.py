@@ -77,7 +77,7 @@ def _traffic(traffic: Traffic) -> Iterator[GaugeMetricFamily]:
     yield _value(
         "in_hand_messages",
         _IN_FLIGHT,
-        lengths["in_hand"],
+        lengths["in_flight"],
     )
     yield _value(
         "parked_accounts",
