@@ -74,7 +74,7 @@ def test_failed_installation_quotes_npm_and_leaves_no_folder(
     (source / "package-lock.json").write_text("cut sho")
     process = install(source, tmp_path / "cache", tmp_path / "data", bare_environ)
     _, error = process.communicate(timeout=120)
-    assert process.returncode == 2
+    assert process.returncode == 1
     assert "npm ci failed" in error
     assert "npm error" in error
     assert "PDS_URL" in error
