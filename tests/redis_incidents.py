@@ -17,7 +17,7 @@ from tests.waiting import wait_for
 from worker.dev.stack import Stack
 from worker.queue.names import LIVE
 
-_PATIENCE = 60.0
+_PATIENCE = 180.0  # seconds; workers connect again up to 30 s apart
 _REJECTED = "the queue cannot be used"
 _LOST = "the queue cannot be reached"
 
