@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
+from worker.cli.arguments import as_item_id
 from worker.cli.environment import open_services
 from worker.cli.output import (
     UNCHANGED,
@@ -27,10 +28,10 @@ from worker.cli.output import (
     terminal_width,
 )
 from worker.cli.tables import flow, wrap_and_cut
-from worker.cli.usage import did_you_mean
+from worker.cli.usage import Choice
 from worker.core.clock import rfc3339
 from worker.core.documents import Status
-from worker.core.ids import InvalidIdError, parse_id
+from worker.core.suggestions import did_you_mean
 from worker.core.text import MAX_SHOWN, truncate
 from worker.media import MEDIA_TYPES, MediaType
 from worker.operations.error_help import BUG, ERROR_HELP, help_for
@@ -46,7 +47,7 @@ _TYPES = click.option(
     "--type",
     "type_names",
     multiple=True,
-    type=click.Choice(list(MEDIA_TYPES)),
+    type=Choice(list(MEDIA_TYPES)),
     metavar="TYPE",
     help=f"Only items of this type ({', '.join(MEDIA_TYPES)}); can be given several times.",
 )
@@ -139,19 +140,8 @@ def _check_codes(storage: Storage, codes: Sequence[str]) -> None:
             raise click.BadParameter(message, param_hint="--reason")
 
 
-def _parse_ids(
-    _ctx: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
-) -> tuple[str, ...]:
-    for value in values:
-        try:
-            parse_id(value)
-        except InvalidIdError as error:
-            raise click.BadParameter(error.message) from None
-    return values
-
-
 @click.command()
-@click.argument("ids", nargs=-1, metavar="[ID]...", callback=_parse_ids)
+@click.argument("ids", nargs=-1, metavar="[ID]...", type=as_item_id)
 @_TYPES
 @_REASONS
 @click.option("--all", "everything", is_flag=True, help="All failed and partial items.")
