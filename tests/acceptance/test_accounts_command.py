@@ -54,6 +54,13 @@ def test_nothing_is_listed_when_all_is_well(world: World) -> None:
     assert (result.exit_code, result.stdout) == (0, "No account is blocked.\n")
 
 
+def test_without_redis_it_is_not_claimed_that_no_account_is_blocked(world: World) -> None:
+    """Blocks are in Redis: only the error is printed."""
+    result = call(world, "accounts", REDIS_URL="redis://127.0.0.1:9/0")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "The times until which accounts are blocked" in result.stderr
+
+
 def test_account_is_listed_with_its_reason_and_what_waits(world: World) -> None:
     """For a person, and for a program; the password is in neither."""
     right = set_password(world, world.ada, "canary-password")

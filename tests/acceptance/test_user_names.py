@@ -97,7 +97,7 @@ def test_an_unknown_user_is_an_error(world: World, command: str) -> None:
     misspelt = f"@{screen_name.upper()}"
     result = call(world, *arguments(command, misspelt, ObjectId()))
     assert (result.exit_code, result.stdout) == (2, "")
-    told = f"Error: unknown user '{misspelt}'; did you mean {screen_name}"
+    told = f"Error: unknown user '{misspelt}'. Did you mean '{screen_name}'"
     assert result.stderr.startswith(told)
 
 

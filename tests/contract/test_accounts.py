@@ -97,7 +97,7 @@ def test_unknown_name_is_an_error_with_similar_names(
     with pytest.raises(UnknownAccountError) as raised:
         here.storage.accounts.resolve(name)
     assert raised.value.message.startswith(f"unknown user {name!a}")
-    assert (f"did you mean {suggested}" in raised.value.message) == bool(suggested)
+    assert (f"Did you mean '{suggested}'?" in raised.value.message) == bool(suggested)
 
 
 def test_user_without_an_account_is_an_error_that_names_the_missing_fields(

@@ -228,7 +228,7 @@ def sweep(watched: Watched) -> Sweep:
 
 def unknown(watched: Watched, name: str) -> None:
     """Look for an account that does not exist, and for similar names."""
-    with pytest.raises(UnknownAccountError, match="did you mean h1"):
+    with pytest.raises(UnknownAccountError, match="Did you mean 'h1'"):
         watched.accounts.resolve(name)
 
 

@@ -7,16 +7,24 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
+from inspect import signature
 
 import httpx
 import pymongo
 import pytest
+from pymongo import MongoClient
 from redis import Redis
 
 from worker.core.net.client import ClientLimits, ClientTransport
 from worker.core.secrets import Secret
 from worker.core.settings import Settings
-from worker.database.mongo import StoreUnavailableError, connect, long_query, mongo_errors
+from worker.database.mongo import (
+    SelectingClient,
+    StoreUnavailableError,
+    connect,
+    long_query,
+    mongo_errors,
+)
 from worker.dev.stack import Stack
 from worker.services.storage import build_storage
 from worker.services.timeouts import COMMAND, LOOKUP, Timeouts
@@ -56,6 +64,18 @@ def selection(
 def test_ordinary_calls_wait_for_a_server_as_the_setting_says(settings: Settings) -> None:
     """Not for 30 seconds, the limit of a call."""
     assert selection(settings, REFUSED, seconds=0.1) <= 0.1
+
+
+def test_the_driver_selects_servers_with_the_method_that_is_overridden(settings: Settings) -> None:
+    """The method is not public: a version of PyMongo may change it, or not call it."""
+    ours, original = SelectingClient._select_server, getattr(MongoClient, "_select_server", None)
+    hint = f"PyMongo {pymongo.version}: adapt SelectingClient in worker/database/mongo.py"
+    assert original, f"MongoClient._select_server does not exist in {hint}"
+    same = [*signature(ours).parameters] == [*signature(original).parameters]
+    assert same, f"MongoClient._select_server has other parameters in {hint}"
+    with pymongo.timeout(1):
+        waited = selection(settings, REFUSED, seconds=0.1)
+    assert waited <= 0.1, f"MongoClient._select_server is not called by {hint}"
 
 
 def test_a_silent_server_is_waited_for_as_the_first_contact_allows(

@@ -86,6 +86,7 @@ def test_help_fits_a_narrow_terminal(name: str) -> None:
         (["failures", "--type", "paintng"], "Did you mean 'painting'?"),
         (["backfill", "--type", "moods"], "Did you mean 'mood'?"),
         (["sync", "paintings", "1"], "Did you mean 'painting'?"),
+        (["show", "paintng", "1"], "Did you mean 'painting'?"),
         (["failures", "--typ", "mood"], "No such option '--typ'. Did you mean '--type'?"),
         (["zzzzzz"], "No such command 'zzzzzz'.\n"),
     ],

@@ -81,6 +81,8 @@ def accounts(env_file: Path | None, resume: str | None, *, as_json: bool) -> Non
         if resume:
             exit_with(_resume(services, resume, as_json=as_json))
         blocked_accounts, buckets, fault = _fetch(services)
+    if not (blocked_accounts or fault or as_json):
+        echo("No account is blocked.")
     (_print_lines if as_json else _print_page)(blocked_accounts, buckets)
     if fault:
         missing = "The times until which accounts are blocked, and the rate limits, are unknown"
@@ -125,8 +127,6 @@ def _resume(services: Services, name: str, *, as_json: bool) -> ExitCode:
 def _print_page(
     blocked_accounts: Sequence[BlockedAccount], buckets: Sequence[BucketStatus]
 ) -> None:
-    if not blocked_accounts:
-        echo("No account is blocked.")
     print_table(Table([_row(blocked) for blocked in blocked_accounts], header=_HEADER))
     for code in dict.fromkeys(blocked.code for blocked in blocked_accounts):
         echo(f"{code}: {help_for(code).action}")

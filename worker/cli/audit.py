@@ -14,6 +14,7 @@ import click
 from worker.cli.confirmation import check_can_ask, confirm
 from worker.cli.environment import open_services
 from worker.cli.output import ExitCode, exit_with, on_interrupt, shown, shows_progress
+from worker.cli.usage import Choice
 from worker.media import MEDIA_TYPES, MediaType
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ _REPAIR_INTERRUPTED = (
     "--type",
     "type_names",
     multiple=True,
-    type=click.Choice(list(MEDIA_TYPES)),
+    type=Choice(list(MEDIA_TYPES)),
     help="Only items of this type; can be given several times.",
 )
 @click.option("--repair", is_flag=True, help="Repair the findings, then audit again.")

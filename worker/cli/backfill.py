@@ -12,6 +12,7 @@ import click
 
 from worker.cli.environment import open_services
 from worker.cli.output import ExitCode, echo, exit_with, on_interrupt, print_json
+from worker.cli.usage import Choice
 from worker.media import MEDIA_TYPES
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ TYPES = click.option(
     "--type",
     "type_names",
     multiple=True,
-    type=click.Choice(list(MEDIA_TYPES)),
+    type=Choice(list(MEDIA_TYPES)),
     help="Only items of this type; may be given several times.",
 )
 _INTERRUPTED = (

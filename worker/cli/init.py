@@ -28,10 +28,10 @@ _STYLES: dict[str, Style] = {"created": "green", "refused": "red"}
 def init(env_file: Path | None, *, as_json: bool) -> None:
     """Create missing indexes in MongoDB, and print the result.
 
-    Prints a line for each index: its collection, its name, and whether it was created or existed.
-    Run it before the first worker of a platform with many documents, and after an update: it
-    takes about two seconds per million documents and index, and documents can be saved meanwhile.
-    It can be interrupted and repeated. No index is ever dropped or changed.
+    Prints a line for each index: its collection, its name, and whether it was created or was
+    already there. Run it before the first worker of a platform with many documents, and after an
+    update: it takes about two seconds per million documents and index, and documents can be saved
+    meanwhile. It can be interrupted and repeated. No index is ever dropped or changed.
 
     \b
     Exit codes:

@@ -12,22 +12,9 @@ from worker.core.documents import BlobState, Status
 from worker.core.text import MAX_SHOWN, truncate
 from worker.database.state import dump_state
 from worker.operations.status.inspection import BlobCheck, Inspection, PublishedState
-from worker.operations.text import as_utc, format_duration, format_value
+from worker.operations.text import STATE_LABELS, as_utc, format_duration, format_value
 from worker.operations.unavailable import explain
 
-_LABELS = {
-    "rkey": "record key",
-    "uri": "URI",
-    "cid": "CID",
-    "attemptedAt": "last attempt",
-    "syncedAt": "last confirmed",
-    "publishedAt": "record last written",
-    "failingSince": "failing since",
-    "retryAt": "next attempt",
-    "heldUntil": "no calls until",
-    "lost": "runs that died",
-    "strays": "stray writes",
-}
 _DIFFERENCES = ("field", Column("expected", wraps=True), Column("actual", wraps=True))
 _FILES = (
     "field",
@@ -125,8 +112,8 @@ def _document_rows(inspection: Inspection) -> list[tuple[str, str]]:
 
 def _state_rows(inspection: Inspection) -> list[tuple[str, str]]:
     state = inspection.item.document.state
-    kept = {**dump_state(state), "did": None, "blobs": None, "error": None}
-    rows = [(_LABELS.get(name, name), _cell(value)) for name, value in _without_none(kept).items()]
+    kept = _without_none({**dump_state(state), "did": None, "blobs": None, "error": None})
+    rows = [(STATE_LABELS.get(name, name), _cell(value)) for name, value in kept.items()]
     if state.error:
         kind = "permanent" if state.error.permanent else "temporary"
         rows.append(("error", f"{state.error.code}, {kind}, {_ago(state.error.at)}"))

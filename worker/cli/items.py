@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from worker.cli.arguments import as_item_id
 from worker.cli.environment import complete_environment, open_services
 from worker.cli.output import (
     Column,
@@ -22,8 +23,9 @@ from worker.cli.output import (
     print_json,
     print_table,
 )
+from worker.cli.usage import Choice
 from worker.core.documents import Status
-from worker.core.ids import InvalidIdError, parse_id
+from worker.core.ids import parse_id
 from worker.media import MEDIA_TYPES
 from worker.operations.unavailable import advice_for, check_redis
 
@@ -41,17 +43,9 @@ _MATCHES_HEADER = ("type", "id", Column("owner", priority=1), "matched")
 _SETTLED = frozenset({Status.SYNCED, Status.SKIPPED, Status.REMOVED})
 
 
-def _parse_id(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
-    try:
-        parse_id(value)
-    except InvalidIdError as error:
-        raise click.BadParameter(error.message) from None
-    return value
-
-
-_TYPES = click.Choice(list(MEDIA_TYPES))
+_TYPES = Choice(list(MEDIA_TYPES))
 _TYPE = click.argument("type_name", metavar="TYPE", type=_TYPES)
-_ID = click.argument("item_id", metavar="ID", callback=_parse_id)
+_ID = click.argument("item_id", metavar="ID", type=as_item_id)
 _USER = click.option(
     "--user",
     "name",

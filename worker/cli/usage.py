@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from worker.cli.tables import wrap
+from worker.core.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     _Names = click.Choice[str]
@@ -19,14 +19,8 @@ else:
 _LIST = re.compile(r" *\S+ {2,}")  # the name in a line of a list, and the spaces after it
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a question that names the most similar known name, or an empty text."""
-    similar = get_close_matches(name.lower(), known, n=1)
-    return f" Did you mean {similar[0]!r}?" if similar else ""
-
-
-class _Choice(_Names):
-    """A choice of names; the error for another one suggests the most similar name."""
+class Choice(_Names):
+    """A choice of names; the error for another one suggests similar names."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
@@ -69,16 +63,13 @@ class CommandGroup(click.Group):
             ctx.fail(f"No such command {args[0]!r}.{did_you_mean(args[0], known)}")
         name, command, rest = super().resolve_command(ctx, args)
         if command:
-            _improve(command)
+            _fit_help(command)
         return name, command, rest
 
 
-def _improve(command: click.Command) -> None:
-    """Make a command, and those of a group, suggest names, and their help fit the terminal."""
+def _fit_help(command: click.Command) -> None:
+    """Make the help of a command, and of those of a group, fit the terminal."""
     command.context_class = _Context
-    for parameter in command.params:
-        if type(parameter.type) is click.Choice:
-            parameter.type = _Choice(parameter.type.choices)
     if isinstance(command, click.Group):
         for each in command.commands.values():
-            _improve(each)
+            _fit_help(each)

@@ -14,6 +14,7 @@ import click
 from worker.cli.confirmation import DRY_RUN, YES, check_can_ask, confirm
 from worker.cli.environment import open_services
 from worker.cli.output import CommandError, echo, exit_with, on_interrupt, shows_progress
+from worker.cli.usage import Choice
 from worker.cli.wipe_report import Erasure, print_erasure_json, print_preview, print_result
 from worker.core.errors import MediaError
 from worker.database.state_updates import StateUpdates
@@ -47,7 +48,7 @@ class _Options:
     "--type",
     "type_names",
     multiple=True,
-    type=click.Choice(list(MEDIA_TYPES)),
+    type=Choice(list(MEDIA_TYPES)),
     help="Only records of this type; can be given several times.",
 )
 @DRY_RUN

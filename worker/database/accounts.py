@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from functools import partial
 from itertools import islice
 
@@ -20,12 +19,13 @@ from worker.core.documents import Account
 from worker.core.errors import PermanentError
 from worker.core.fields import is_text
 from worker.core.secrets import Secret, StoredSecret
+from worker.core.suggestions import did_you_mean
 from worker.database.mongo import RawDocument, mongo_errors, stream
 from worker.database.state import mapping
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 _USERS, _HANDLES = "users", "@handles"
-_NAMES = "give a screen name, a handle, a subject or a DID"
+_HINT = "; give a screen name, a handle, a subject or a DID"
 _PREFIXES = (4, 2, 1)  # characters that similar names have in common
 _MAX_SIMILAR = 150  # names of each prefix, and in each collection
 _MAX_COMPARED = 1000
@@ -78,9 +78,8 @@ class Accounts:
         if self.subject_of(name):
             missing = "`atproto.did` or `atproto.password` is missing in `users`"
             raise UnknownAccountError(f"the user {name!a} has no account: {missing}")
-        similar = similar_names(bare, self._names_like(bare))
-        question = f"; did you mean {' or '.join(similar)}?" if similar else ""
-        raise UnknownAccountError(f"unknown user {name!a}{question or '; ' + _NAMES}")
+        question = did_you_mean(bare, islice(self._names_like(bare), _MAX_COMPARED))
+        raise UnknownAccountError(f"unknown user {name!a}{'.' + question if question else _HINT}")
 
     def named(self, name: str) -> Account | None:
         """Return the account with this subject, DID, handle or screen name, or None.
@@ -193,12 +192,6 @@ class Accounts:
             user = self._users.find_one(match, _ACCOUNT_FIELDS)
             named = self._handles.find_one({"_id": user["_id"]}) if user else None
         return _build_account(user, named) if user else None
-
-
-def similar_names(name: str, known: Iterable[str]) -> list[str]:
-    """Return up to three of the names that are similar to `name`, whatever their case."""
-    by_lower = {each.lower(): each for each in islice(known, _MAX_COMPARED)}
-    return [by_lower[each] for each in get_close_matches(name.lower(), by_lower, cutoff=0.7)]
 
 
 def _build_account(user: RawDocument, named: RawDocument | None) -> Account | None:

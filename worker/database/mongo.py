@@ -18,7 +18,10 @@ from pymongo.errors import (
     PyMongoError,
     ServerSelectionTimeoutError,
 )
+from pymongo.server_selectors import Selection
+from pymongo.synchronous.client_session import ClientSession
 from pymongo.synchronous.server import Server
+from pymongo.typings import _Address
 
 from worker.core.errors import PermanentError, TransientError
 from worker.core.settings import MongoSettings
@@ -99,8 +102,10 @@ class DocumentRejectedError(StateNotSavedError):
 class SelectingClient(MongoClient[RawDocument]):
     """A client that waits for a server as long as serverSelectionTimeoutMS says.
 
-    With timeoutMS, the driver itself would wait as long as the call may take. `first` limits the
-    seconds that it waits for the first server.
+    With timeoutMS, the driver itself would wait as long as the call may take, and has no option for
+    less. So this overrides a method that is not public: each minor version of PyMongo that
+    pyproject.toml allows must be tested. `first` limits the seconds that it waits for the first
+    server.
     """
 
     def __init__(self, url: str, options: Mapping[str, Any], first: float | None) -> None:
@@ -108,10 +113,19 @@ class SelectingClient(MongoClient[RawDocument]):
         self._selection = options["serverSelectionTimeoutMS"] / 1000
         self._seconds = min(self._selection, first or self._selection)
 
-    def _select_server(self, *args: Any, **kwargs: Any) -> Server:
-        # The driver has no option for this. A shorter time limit of the caller remains.
-        with pymongo.timeout(self._seconds):
-            server = super()._select_server(*args, **kwargs)
+    def _select_server(  # noqa: PLR0917 (the signature of the driver)
+        self,
+        server_selector: Callable[[Selection], Selection],
+        session: ClientSession | None,
+        operation: str,
+        address: _Address | None = None,
+        deprioritized_servers: list[Server] | None = None,
+        operation_id: int | None = None,
+    ) -> Server:
+        with pymongo.timeout(self._seconds):  # a shorter time limit of the caller remains
+            server = super()._select_server(
+                server_selector, session, operation, address, deprioritized_servers, operation_id
+            )
         if _csot.get_timeout():
             _csot.set_rtt(server.description.min_round_trip_time)
         self._seconds = self._selection

@@ -10,6 +10,20 @@ from worker.core.clock import rfc3339
 from worker.core.text import MAX_SHOWN, truncate
 
 _UNITS = (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
+STATE_LABELS = {
+    "rkey": "record key",
+    "uri": "URI",
+    "cid": "CID",
+    "attemptedAt": "last attempt",
+    "syncedAt": "last confirmed",
+    "publishedAt": "record last written",
+    "failingSince": "failing since",
+    "retryAt": "next attempt",
+    "heldUntil": "no calls until",
+    "lost": "runs that died",
+    "strays": "stray writes",
+}
+"""The names of an item's state fields, as displayed."""
 
 
 def format_duration(seconds: float) -> str:

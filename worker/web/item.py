@@ -13,6 +13,7 @@ from worker.database.state import dump_state
 from worker.files.thumbnail import MAX_BYTES
 from worker.media import MediaType
 from worker.operations.status.inspection import InspectedItem, Inspector, PublishedState
+from worker.operations.text import STATE_LABELS
 from worker.services import Services
 from worker.services.media import Media
 from worker.web.snapshots import Unavailable, try_fetch
@@ -20,13 +21,6 @@ from worker.web.snapshots import Unavailable, try_fetch
 LOOKUP_TIMEOUT = 5.0  # seconds
 _MAX_FIELDS = 60
 _SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
-_LABELS = {
-    "attemptedAt": "last attempt",
-    "syncedAt": "last confirmed",
-    "publishedAt": "record last written",
-    "retryAt": "next attempt",
-    "heldUntil": "held until",
-}
 _SHOWN_ELSEWHERE = {"status", "did", "blobs", "error", "failingSince"}
 
 Row = tuple[str, object]
@@ -64,7 +58,7 @@ class ItemPage:
         """The fields of the state, except those in other parts of the page."""
         state = self.item.document.state
         rows = [
-            (_LABELS.get(name, name), value)
+            (STATE_LABELS.get(name, name), value)
             for name, value in dump_state(state).items()
             if value is not None and name not in _SHOWN_ELSEWHERE
         ]

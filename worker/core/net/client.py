@@ -69,7 +69,7 @@ class ClientTransport(httpx.HTTPTransport):
         self._limits = limits
         self._foreign_port = port if foreign else None
         self._first = first
-        self._responded = set[bytes]()  # the hosts
+        self._responded = set[bytes]()  # hosts, only with `first`
         # httpx has no parameter for the network backend of its pool.
         self._pool = httpcore.ConnectionPool(
             ssl_context=tls,
@@ -92,7 +92,8 @@ class ClientTransport(httpx.HTTPTransport):
             response = super().handle_request(request)
         except AddressNotAllowedError:
             raise httpx.ConnectError("not a public address", request=request) from None
-        self._responded.add(request.url.netloc)
+        if self._first is not None:
+            self._responded.add(request.url.netloc)
         return _limited(response, limits)
 
 
