@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import open_services
-from worker.cli.output import ExitCode, echo, exit_with, on_interrupt, print_json
-from worker.media import MEDIA_TYPES
+from worker.cli.options import TYPES, USERS, chosen_types
+from worker.cli.output import UNCHANGED, ExitCode, echo, exit_with, on_interrupt, print_json
 
 if TYPE_CHECKING:
     from worker.core.documents import Account
@@ -21,13 +21,6 @@ if TYPE_CHECKING:
     from worker.services import Services
     from worker.sync.batch.progress import BackfillProgress
 
-TYPES = click.option(
-    "--type",
-    "type_names",
-    multiple=True,
-    type=click.Choice(list(MEDIA_TYPES)),
-    help="Only items of this type; may be given several times.",
-)
 _INTERRUPTED = (
     "Interrupted. Workers still process the items that are enqueued. "
     "To enqueue the remaining ones, run the same command again."
@@ -79,13 +72,7 @@ def _with_options(command: _Command) -> _Command:
 
 @click.command()
 @TYPES
-@click.option(
-    "--user",
-    "names",
-    multiple=True,
-    metavar="USER",
-    help="Only this user's items: a handle, a subject or a DID; may be given several times.",
-)
+@USERS
 @click.option("--guests", is_flag=True, help="Only guests' items; with --user, these as well.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Enqueue at most N items.")
 @click.option("--failed", is_flag=True, help="Include failed items.")
@@ -148,7 +135,7 @@ def backfill(
     with closing(open_services(env_file)) as services:
         owners = [services.storage.accounts.resolve(name).subject for name in names]
         owners += [services.settings.guest_subject] if guests else []
-        scope = Scope(_kinds(type_names), owners or None, failed=failed, limit=limit)
+        scope = Scope(chosen_types(type_names), owners or None, failed=failed, limit=limit)
         code = _run(services, scope, options)
     exit_with(code)
 
@@ -171,10 +158,10 @@ def restore(
 ) -> None:
     """Publish all items of accounts again, for example after a wipe.
 
-    USER is a handle, a subject or a DID, also of the guests' account. Hidden items (nuked,
-    deleted, drafts) and items of a forgotten account are not published. Records keep their keys,
-    and thumbnails come from the cache while it has them. Items whose records are missing from the
-    repo are included, whatever their state.
+    USER is a screen name, a handle, a subject or a DID, also of the guests' account. Hidden items
+    (nuked, deleted, drafts) and items of a forgotten account are not published. Records keep their
+    keys, and thumbnails come from the cache while it has them. Items whose records are missing from
+    the repo are included, whatever their state.
 
     It can be interrupted and repeated. The options, the keys of --json and the exit codes are
     those of backfill.
@@ -184,7 +171,7 @@ def restore(
     options = _Options(dry_run, samples, quick, wait, as_json)
     with closing(open_services(env_file)) as services:
         accounts = [services.storage.accounts.resolve(name) for name in names]
-        kinds = _kinds(type_names)
+        kinds = chosen_types(type_names)
         if not dry_run:
             with on_interrupt(_INTERRUPTED):
                 _mark_missing(services, accounts, kinds, quiet=as_json)
@@ -192,10 +179,6 @@ def restore(
         scope = Scope(kinds, owners, failed=True, removed=True)
         code = _run(services, scope, options)
     exit_with(code)
-
-
-def _kinds(names: Sequence[str]) -> list[MediaType]:
-    return [kind for name, kind in MEDIA_TYPES.items() if not names or name in names]
 
 
 def _mark_missing(
@@ -234,7 +217,7 @@ def _rehearse(
     from worker.operations.backfill.rehearsal import rehearse
 
     with (
-        on_interrupt("Interrupted. Nothing was changed."),
+        on_interrupt(UNCHANGED),
         open_progress(preview.limited(scope)) as page,
     ):
         done = rehearse(

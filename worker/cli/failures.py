@@ -14,6 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from worker.cli.environment import open_services
+from worker.cli.options import TYPES, chosen_types
 from worker.cli.output import (
     UNCHANGED,
     ExitCode,
@@ -35,21 +36,13 @@ from worker.core.text import MAX_SHOWN, truncate
 from worker.media import MEDIA_TYPES, MediaType
 from worker.operations.error_help import BUG, ERROR_HELP, help_for
 from worker.operations.status import NO_CODE, Counts, FailedItem, Failures, ItemCounts
+from worker.operations.text import count_of
 from worker.operations.unavailable import check_redis
 from worker.services.storage import Storage
 
 if TYPE_CHECKING:
     from worker.operations.backfill.retry import NamedItems, RetryTotals
     from worker.services import Services
-
-_TYPES = click.option(
-    "--type",
-    "type_names",
-    multiple=True,
-    type=click.Choice(list(MEDIA_TYPES)),
-    metavar="TYPE",
-    help=f"Only items of this type ({', '.join(MEDIA_TYPES)}); can be given several times.",
-)
 
 
 def _complete_code(
@@ -77,7 +70,7 @@ _HEADER = ("type", "id", "owner", "status", "step", "since (UTC)", "attempts", "
 
 
 @click.command()
-@_TYPES
+@TYPES
 @_REASONS
 @click.option(
     "--limit",
@@ -115,7 +108,7 @@ def failures(
       media-atproto failures --type painting
       media-atproto failures --reason field_invalid --json | jq -r .id
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    kinds = [MEDIA_TYPES[name] for name in type_names or MEDIA_TYPES]
+    kinds = chosen_types(type_names)
     with on_interrupt(UNCHANGED), closing(open_services(env_file)) as services:
         _check_codes(services.storage, codes)
         if as_json:
@@ -152,7 +145,7 @@ def _parse_ids(
 
 @click.command()
 @click.argument("ids", nargs=-1, metavar="[ID]...", callback=_parse_ids)
-@_TYPES
+@TYPES
 @_REASONS
 @click.option("--all", "everything", is_flag=True, help="All failed and partial items.")
 @click.option("--dry-run", is_flag=True, help="Only count; change and enqueue nothing.")
@@ -189,7 +182,7 @@ def retry(
       media-atproto retry 65f1c0ffee65f1c0ffee0001
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     _check_usage(ids, type_names, codes, everything=everything)
-    kinds = [MEDIA_TYPES[name] for name in type_names or MEDIA_TYPES]
+    kinds = chosen_types(type_names)
     message = UNCHANGED if dry_run else RETRY_INTERRUPTED
     with on_interrupt(message), closing(open_services(env_file)) as services:
         _check_codes(services.storage, codes)
@@ -330,10 +323,10 @@ def _format_item(item: FailedItem, width: int) -> list[str]:
 
     The message is cut: `show` and --json print all of it.
     """
-    attempts = f"{item.attempts} attempt{'' if item.attempts == 1 else 's'}"
     since = f"since {_since(item)} UTC" if item.error else ""
-    facts = (str(item.ref), _owner(item), f"{item.status} {since}".rstrip(), attempts)
-    lines = flow([shown(fact) for fact in facts], width, indent=2)
+    facts = (str(item.ref), _owner(item), f"{item.status} {since}".rstrip())
+    attempts = count_of(item.attempts, "attempt")
+    lines = flow([shown(fact) for fact in (*facts, attempts)], width, indent=2)
     error = item.error
     message = f"{error.step}: {truncate(error.message, MAX_SHOWN)}" if error else ""
     room = max(1, _MAX_LINES - len(lines))
