@@ -78,7 +78,7 @@ _HEADER = ("type", "id", "owner", "status", "step", "since (UTC)", "attempts", "
     default=50,
     show_default=True,
     metavar="N",
-    help="List at most N items of each reason and type; --json lists all.",
+    help="List at most N items of each reason, whatever their type; --json lists all.",
 )
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object per line, for each item."
