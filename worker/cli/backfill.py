@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,9 @@ import click
 from worker.cli.environment import open_services
 from worker.cli.options import TYPES, USERS, chosen_types
 from worker.cli.output import UNCHANGED, ExitCode, echo, exit_with, on_interrupt, print_json
+from worker.core.errors import MediaError
+from worker.core.redis_errors import RedisUnavailableError
+from worker.database.mongo import StoreUnavailableError
 
 if TYPE_CHECKING:
     from worker.core.documents import Account
@@ -164,32 +167,43 @@ def restore(
     the repo are included, whatever their state.
 
     It can be interrupted and repeated. The options, the keys of --json and the exit codes are
-    those of backfill.
+    those of backfill. If the repo of an account cannot be read, its items are enqueued, but its
+    missing records are not looked for: the exit code is 1, also with --dry-run.
     """
     from worker.operations.backfill.planner import Scope
 
     options = _Options(dry_run, samples, quick, wait, as_json)
     with closing(open_services(env_file)) as services:
-        accounts = [services.storage.accounts.resolve(name) for name in names]
-        kinds = chosen_types(type_names)
+        resolved = [services.storage.accounts.resolve(name) for name in names]
+        accounts = {account.subject: account for account in resolved}
+        kinds, unread = chosen_types(type_names), 0
         if not dry_run:
             with on_interrupt(_INTERRUPTED):
-                _mark_missing(services, accounts, kinds, quiet=as_json)
-        owners = list(dict.fromkeys(account.subject for account in accounts))
-        scope = Scope(kinds, owners, failed=True, removed=True)
-        code = _run(services, scope, options)
-    exit_with(code)
+                unread = _mark_missing(services, accounts.values(), kinds, quiet=as_json)
+        code = _run(services, Scope(kinds, list(accounts), failed=True, removed=True), options)
+    exit_with(ExitCode.FOUND if unread else code)
 
 
 def _mark_missing(
-    services: Services, accounts: Sequence[Account], kinds: Sequence[MediaType], *, quiet: bool
-) -> None:
+    services: Services, accounts: Iterable[Account], kinds: Sequence[MediaType], *, quiet: bool
+) -> int:
+    """Make items without a record pending; return the number of accounts that were not read."""
     from worker.operations.backfill.missing_records import mark_missing
 
+    unread = 0
     for account in accounts:
-        count = mark_missing(services, account, kinds)
+        try:
+            count = mark_missing(services, account, kinds)
+        except (StoreUnavailableError, RedisUnavailableError):
+            raise
+        except MediaError as error:
+            message = f"{account.handle}: missing records were not looked for: {error.message}"
+            echo(message, "yellow", err=True)
+            unread += 1
+            continue
         if count and not quiet:
             echo(f"{account.handle}: the records of {count} published items are missing")
+    return unread
 
 
 def _run(services: Services, scope: Scope, options: _Options) -> ExitCode:
@@ -230,7 +244,7 @@ def _rehearse(
         )
     if not options.as_json:
         print_rehearsal(done)
-    return exit_code(done), {"dry_run": rehearsal_as_json(done)}
+    return exit_code(done, scope), {"dry_run": rehearsal_as_json(done)}
 
 
 def _enqueue(
