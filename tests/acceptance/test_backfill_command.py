@@ -434,6 +434,36 @@ def test_restore_publishes_what_is_gone_from_the_repo(scene: Scene) -> None:
     assert_agreement(world)
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=str)
+def test_restore_goes_on_after_an_account_that_cannot_be_read(
+    scene: Scene, options: list[str]
+) -> None:
+    """Exit code 1, as in the dry run: its missing records were not looked for."""
+    world = scene.world
+    (mood,) = save_moods(world, 1)
+    sync_batch(world, "mood", [mood])
+    owner = repo(world, world.ada)
+    owner.delete(owner.key(MOOD.nsid, str(world.platform.state("mood", mood)["rkey"])))
+    lost = new_user(world)
+    did = world.dids.pop(lost)
+    save_moods(world, 2, lost)
+    users = world.services.storage.database["users"]
+    users.update_one({"_id": lost}, {"$set": {"atproto.did": f"did:plc:{ObjectId()}"}})
+    ahead = call(world, "restore", lost, handle(world), "--dry-run")
+    assert (ahead.exit_code, ["mood", "new", "1"] in lines(ahead.stdout)) == (1, True)
+    assert ahead.stdout.endswith("changed: 2 would wait, 1 repo cannot be read.\n")
+    result = call(world, "restore", lost, handle(world), *options)
+    assert result.exit_code == 1
+    assert "missing records were not looked for: " in result.stderr
+    if options:
+        assert json.loads(result.stdout)["enqueued"] == 3
+    else:
+        assert "\n3 items enqueued" in result.stdout
+    scene.wait_until_drained()
+    assert statuses(world) == {"synced": 1, "pending": 2}
+    users.update_one({"_id": lost}, {"$set": {"atproto.did": did}})
+
+
 def wipe(world: World, mood: ObjectId) -> None:
     """Remove a mood's record, and let its state say so."""
     state = world.platform.state("mood", mood)

@@ -26,7 +26,7 @@ from tests.world import World, Worlds
 from worker.core.records import RecordKey
 from worker.operations.backfill.missing_records import mark_missing
 from worker.operations.backfill.planner import Scope
-from worker.operations.backfill.rehearsal_result import UNREAD, Rehearsal
+from worker.operations.backfill.rehearsal_result import UNREAD, ReasonKey, Rehearsal
 from worker.operations.backfill.rehearsed_item import Effect
 
 SYNCED = {Effect.NEW, Effect.CHANGED, Effect.UNCHANGED}
@@ -137,7 +137,7 @@ def test_a_dry_run_agrees_with_the_backfill(varied: World) -> None:
 
 
 def test_a_dry_run_of_a_restore_agrees_with_the_restore(varied: World) -> None:
-    """Of records that were wiped, that are gone, and that are still there."""
+    """Of records that were wiped, that are gone, and that are still there; of invalid ids."""
     start_over(varied)
     names = ["wiped", "gone", "there", "partial", "hidden"]
     moods = dict(zip(names, save_moods(varied, 5), strict=True))
@@ -157,14 +157,25 @@ def test_a_dry_run_of_a_restore_agrees_with_the_restore(varied: World) -> None:
     varied.platform.database["moods"].update_one(
         {"_id": moods["partial"]}, {"$set": {"atproto.status": "partial"}}
     )
+    varied.platform.database["moods"].insert_many(
+        {"_id": number, "mood": "odd", "user": varied.ada, "atproto": {"status": status}}
+        for number, status in ((1.5, "synced"), (2.5, "partial"))
+    )
     scope = Scope(KINDS, [varied.ada], failed=True, removed=True)
     done = harmless_dry_run(varied, scope)
-    assert done.effects == {("mood", Effect.NEW): 3, ("painting", Effect.NEW): 1}
+    assert done.effects == {
+        ("mood", Effect.NEW): 3,
+        ("mood", Effect.FAILED): 2,
+        ("painting", Effect.NEW): 1,
+    }
+    assert done.reasons == {ReasonKey("mood", Effect.FAILED, "_id", "field_invalid"): 2}
     assert done.missing == {varied.ada: 3}
     before = published(varied, done)
     mark_missing(varied.services, account(varied, varied.ada), KINDS)
     run_backfill(varied, owners=[varied.ada], failed=True, removed=True)
     items = [Item(name, "mood", mood) for name, mood in moods.items() if name != "there"]
     items.append(Item("painting", "painting", painting))
+    failed = {"_id": {"$in": [1.5, 2.5]}, "atproto.status": "failed"}
+    assert varied.platform.database["moods"].count_documents(failed) == 2
     assert not [text for item in items for text in differences(varied, item, done)]
     assert_effects(done, before)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from collections import Counter
 from dataclasses import replace
+from typing import NoReturn
 
 import pytest
 from bson import ObjectId
@@ -136,6 +137,23 @@ def test_items_without_their_files_are_counted_by_field(world: World) -> None:
         ReasonKey("painting", Effect.PARTIAL, "thumbnail", "image_unreadable"): 1,
     }
     assert done.has_faults
+
+
+def fail(*_: object) -> NoReturn:
+    """Raise the error of a bug."""
+    raise ZeroDivisionError
+
+
+def test_the_traceback_of_a_bug_is_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Its item fails, and the dry run goes on."""
+    user = new_user(world)
+    (mood,) = save_moods(world, 1, user)
+    save_one_of(world, "kidlisp", user)
+    broken = replace(media_type("mood"), build=fail)
+    done = dry_run(world.services, Scope([broken, media_type("kidlisp")], [user]))
+    assert done.effects == {("mood", Effect.FAILED): 1, ("kidlisp", Effect.NEW): 1}
+    assert f"unexpected error with mood {mood}" in caplog.text
+    assert "in fail\n" in caplog.text
 
 
 def test_as_many_samples_as_wanted_are_kept_of_each_type_and_effect(world: World) -> None:

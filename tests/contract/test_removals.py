@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -173,6 +174,27 @@ def test_an_operator_drops_a_removal(world: World) -> None:
     assert call(world, "removals", "--drop", name, "--yes").exit_code == 2
     assert removals_of(world) == []
     assert len(world.records("mood", mood)) == 1
+
+
+def test_changed_removals_are_printed_as_json_lines(world: World) -> None:
+    """One that is gone when it is its turn is reported, with exit code 1."""
+    mood = ObjectId()
+    world.services.storage.removals.save(removal_note("mood", mood, user=world.ada))
+    name = f"mood:{world.ada}::{mood}"
+    names = ("--retry", name, "--drop", name, "--drop", name)
+    ahead = call(world, "removals", *names[:4], "--json", "--dry-run")
+    assert ahead.exit_code == 0
+    assert results_in(ahead.stdout) == [(name, "would be retried"), (name, "would be dropped")]
+    done = call(world, "removals", *names, "--json", "--yes")
+    assert done.exit_code == 1
+    results = [(name, "retried"), (name, "dropped"), (name, "no longer saved")]
+    assert results_in(done.stdout) == results
+
+
+def results_in(output: str) -> list[tuple[str, str]]:
+    """Return the removal and the result in each line of JSON."""
+    found = map(json.loads, output.splitlines())
+    return [(each["removal"], each["result"]) for each in found]
 
 
 def test_documents_inserted_again_with_their_old_state_are_published_by_a_batch(

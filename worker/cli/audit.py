@@ -13,12 +13,12 @@ import click
 
 from worker.cli.confirmation import check_can_ask, confirm
 from worker.cli.environment import open_services
+from worker.cli.options import TYPES, USERS, chosen_types
 from worker.cli.output import ExitCode, exit_with, on_interrupt, shown, shows_progress
-from worker.cli.usage import Choice
-from worker.media import MEDIA_TYPES, MediaType
 
 if TYPE_CHECKING:
     from worker.core.documents import Account
+    from worker.media import MediaType
     from worker.operations.audit.run import AuditResult, AuditSummary
     from worker.services import Services
     from worker.sync.run import Observer
@@ -35,24 +35,11 @@ _REPAIR_INTERRUPTED = (
 
 
 @click.command()
-@click.option(
-    "--user",
-    "names",
-    multiple=True,
-    metavar="USER",
-    help="Only this user's account: a screen name, a handle, a subject or a DID; can be given "
-    "several times.",
-)
+@USERS
 @click.option(
     "--guests", is_flag=True, help="Only the guests' account; with --user, this account as well."
 )
-@click.option(
-    "--type",
-    "type_names",
-    multiple=True,
-    type=Choice(list(MEDIA_TYPES)),
-    help="Only items of this type; can be given several times.",
-)
+@TYPES
 @click.option("--repair", is_flag=True, help="Repair the findings, then audit again.")
 @click.option(
     "--force", is_flag=True, help="With --repair: allow removing more than 20% of a collection."
@@ -129,8 +116,7 @@ def audit(
          automatically
       130  interrupted
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    kinds = [MEDIA_TYPES[name] for name in dict.fromkeys(type_names or MEDIA_TYPES)]
-    options = _Options(kinds, repair, force, dry_run, quick, as_json)
+    options = _Options(chosen_types(type_names), repair, force, dry_run, quick, as_json)
     options.check(yes=yes)
     with closing(open_services(env_file)) as services:
         accounts = _choose_accounts(services, names, guests=guests)

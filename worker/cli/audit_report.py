@@ -19,6 +19,7 @@ from worker.operations.audit.findings import (
 from worker.operations.audit.repair import RemovalRefusal, Repairs
 from worker.operations.audit.run import AuditResult, AuditSummary
 from worker.operations.error_help import help_for
+from worker.operations.text import count_of
 
 _HEADER = (
     "type",
@@ -173,9 +174,9 @@ def _subject(finding: Finding) -> str:
 
 
 def _describe(summary: AuditSummary, *, dry_run: bool) -> str:
-    removed = _format_count(summary.removed, "record")
-    synced = _format_count(summary.synced, "document")
-    skipped = _format_count(summary.skipped, "document")
+    removed = count_of(summary.removed, "record")
+    synced = count_of(summary.synced, "document")
+    skipped = count_of(summary.skipped, "document")
     if dry_run:
         return f"Would be repaired: {removed} removed, {synced} synced. Nothing was changed."
     repaired = f"Repaired: {removed} removed, {synced} synced"
@@ -185,11 +186,11 @@ def _describe(summary: AuditSummary, *, dry_run: bool) -> str:
 def _print_verdict(summary: AuditSummary, *, repaired: bool) -> None:
     counts = (summary.accounts, summary.documents.total(), summary.records.total())
     names = ("account", "document", "record")
-    audited = ", ".join(_format_count(*each) for each in zip(counts, names, strict=True))
+    audited = ", ".join(count_of(*each) for each in zip(counts, names, strict=True))
     if summary.verdict is Verdict.CLEAN:
         echo(f"Clean: {audited}.", "green")
     elif summary.verdict is Verdict.PENDING:
-        pending = _format_count(summary.pending, "item")
+        pending = count_of(summary.pending, "item")
         echo(f"Nothing is wrong in {audited}. Pending, published automatically: {pending}.")
     else:
         echo(f"{', '.join(_wrong_parts(summary))} in {audited}.", "red")
@@ -208,11 +209,7 @@ def _wrong_parts(summary: AuditSummary) -> Iterator[str]:
     )
     for count, noun, state in counts:
         if count:
-            yield f"{_format_count(count, noun)}{state}"
-
-
-def _format_count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+            yield f"{count_of(count, noun)}{state}"
 
 
 def _name(account: Account | None) -> str:

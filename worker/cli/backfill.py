@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import open_services
-from worker.cli.output import ExitCode, echo, exit_with, on_interrupt, print_json
-from worker.cli.usage import Choice
-from worker.media import MEDIA_TYPES
+from worker.cli.options import TYPES, USERS, chosen_types
+from worker.cli.output import UNCHANGED, ExitCode, echo, exit_with, on_interrupt, print_json
+from worker.core.errors import MediaError
+from worker.core.redis_errors import RedisUnavailableError
+from worker.database.mongo import StoreUnavailableError
 
 if TYPE_CHECKING:
     from worker.core.documents import Account
@@ -22,13 +24,6 @@ if TYPE_CHECKING:
     from worker.services import Services
     from worker.sync.batch.progress import BackfillProgress
 
-TYPES = click.option(
-    "--type",
-    "type_names",
-    multiple=True,
-    type=Choice(list(MEDIA_TYPES)),
-    help="Only items of this type; may be given several times.",
-)
 _INTERRUPTED = (
     "Interrupted. Workers still process the items that are enqueued. "
     "To enqueue the remaining ones, run the same command again."
@@ -80,13 +75,7 @@ def _with_options(command: _Command) -> _Command:
 
 @click.command()
 @TYPES
-@click.option(
-    "--user",
-    "names",
-    multiple=True,
-    metavar="USER",
-    help="Only this user's items: a handle, a subject or a DID; may be given several times.",
-)
+@USERS
 @click.option("--guests", is_flag=True, help="Only guests' items; with --user, these as well.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Enqueue at most N items.")
 @click.option("--failed", is_flag=True, help="Include failed items.")
@@ -149,7 +138,7 @@ def backfill(
     with closing(open_services(env_file)) as services:
         owners = [services.storage.accounts.resolve(name).subject for name in names]
         owners += [services.settings.guest_subject] if guests else []
-        scope = Scope(_kinds(type_names), owners or None, failed=failed, limit=limit)
+        scope = Scope(chosen_types(type_names), owners or None, failed=failed, limit=limit)
         code = _run(services, scope, options)
     exit_with(code)
 
@@ -172,42 +161,49 @@ def restore(
 ) -> None:
     """Publish all items of accounts again, for example after a wipe.
 
-    USER is a handle, a subject or a DID, also of the guests' account. Hidden items (nuked,
-    deleted, drafts) and items of a forgotten account are not published. Records keep their keys,
-    and thumbnails come from the cache while it has them. Items whose records are missing from the
-    repo are included, whatever their state.
+    USER is a screen name, a handle, a subject or a DID, also of the guests' account. Hidden items
+    (nuked, deleted, drafts) and items of a forgotten account are not published. Records keep their
+    keys, and thumbnails come from the cache while it has them. Items whose records are missing from
+    the repo are included, whatever their state.
 
     It can be interrupted and repeated. The options, the keys of --json and the exit codes are
-    those of backfill.
+    those of backfill. If the repo of an account cannot be read, its items are enqueued, but its
+    missing records are not looked for: the exit code is 1, also with --dry-run.
     """
     from worker.operations.backfill.planner import Scope
 
     options = _Options(dry_run, samples, quick, wait, as_json)
     with closing(open_services(env_file)) as services:
-        accounts = [services.storage.accounts.resolve(name) for name in names]
-        kinds = _kinds(type_names)
+        resolved = [services.storage.accounts.resolve(name) for name in names]
+        accounts = {account.subject: account for account in resolved}
+        kinds, unread = chosen_types(type_names), 0
         if not dry_run:
             with on_interrupt(_INTERRUPTED):
-                _mark_missing(services, accounts, kinds, quiet=as_json)
-        owners = list(dict.fromkeys(account.subject for account in accounts))
-        scope = Scope(kinds, owners, failed=True, removed=True)
-        code = _run(services, scope, options)
-    exit_with(code)
-
-
-def _kinds(names: Sequence[str]) -> list[MediaType]:
-    return [kind for name, kind in MEDIA_TYPES.items() if not names or name in names]
+                unread = _mark_missing(services, accounts.values(), kinds, quiet=as_json)
+        code = _run(services, Scope(kinds, list(accounts), failed=True, removed=True), options)
+    exit_with(ExitCode.FOUND if unread else code)
 
 
 def _mark_missing(
-    services: Services, accounts: Sequence[Account], kinds: Sequence[MediaType], *, quiet: bool
-) -> None:
+    services: Services, accounts: Iterable[Account], kinds: Sequence[MediaType], *, quiet: bool
+) -> int:
+    """Make items without a record pending; return the number of accounts that were not read."""
     from worker.operations.backfill.missing_records import mark_missing
 
+    unread = 0
     for account in accounts:
-        count = mark_missing(services, account, kinds)
+        try:
+            count = mark_missing(services, account, kinds)
+        except (StoreUnavailableError, RedisUnavailableError):
+            raise
+        except MediaError as error:
+            message = f"{account.handle}: missing records were not looked for: {error.message}"
+            echo(message, "yellow", err=True)
+            unread += 1
+            continue
         if count and not quiet:
             echo(f"{account.handle}: the records of {count} published items are missing")
+    return unread
 
 
 def _run(services: Services, scope: Scope, options: _Options) -> ExitCode:
@@ -235,7 +231,7 @@ def _rehearse(
     from worker.operations.backfill.rehearsal import rehearse
 
     with (
-        on_interrupt("Interrupted. Nothing was changed."),
+        on_interrupt(UNCHANGED),
         open_progress(preview.limited(scope)) as page,
     ):
         done = rehearse(
@@ -248,7 +244,7 @@ def _rehearse(
         )
     if not options.as_json:
         print_rehearsal(done)
-    return exit_code(done), {"dry_run": rehearsal_as_json(done)}
+    return exit_code(done, scope), {"dry_run": rehearsal_as_json(done)}
 
 
 def _enqueue(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from worker.cli.output import Column, Table, echo, print_table
+from worker.operations.text import count_of
 
 if TYPE_CHECKING:
     from worker.operations.backfill.planner import BackfillPreview, Scope
@@ -29,7 +30,7 @@ _MISSING = {
 def print_preview(preview: BackfillPreview, scope: Scope) -> None:
     """Print the number of items by type, and the items left out by reason."""
     limit = f", {scope.limit} of them now" if scope.limit else ""
-    items, accounts = _count(preview.total, "item"), _count(len(preview.owners), "account")
+    items, accounts = count_of(preview.total, "item"), count_of(len(preview.owners), "account")
     echo(f"{items} of {accounts} to publish{limit}")
     rows = [(name, str(number)) for name, number in sorted(preview.wanted.items())]
     print_table(Table(rows, header=("type", "items")))
@@ -41,10 +42,6 @@ def print_preview(preview: BackfillPreview, scope: Scope) -> None:
     print_table(Table(left_out, header=header, title="Left out"))
     for part, number in preview.without_account.items():
         echo(f"owners without an account: {number} {_MISSING[part]}", "yellow")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def preview_as_json(preview: BackfillPreview, scope: Scope) -> Mapping[str, object]:

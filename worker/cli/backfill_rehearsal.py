@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING
 
 from worker.cli.backfill_results import STYLES
 from worker.cli.output import Column, ExitCode, Table, echo, print_json, print_table
+from worker.operations.text import count_of
 
 if TYPE_CHECKING:
+    from worker.operations.backfill.planner import Scope
     from worker.operations.backfill.rehearsal_result import Rehearsal, Sample
 
 _EFFECTS = ("new", "changed", "unchanged", "partial", "failed", "pending", "removed", "skipped")
 
 
-def exit_code(done: Rehearsal) -> ExitCode:
+def exit_code(done: Rehearsal, scope: Scope) -> ExitCode:
     """Return the exit code of a dry run."""
-    if done.has_faults:
+    # A restore looks for missing records in the repos; nothing else does so later.
+    if done.has_faults or (scope.removed and done.unreadable):
         return ExitCode.FOUND
     is_waiting = any(effect == "pending" for _, effect in done.effects)
     return ExitCode.PENDING if is_waiting else ExitCode.OK
@@ -96,6 +99,8 @@ def _print_conclusion(done: Rehearsal) -> None:
     parts = [(done.items_of("failed"), "would fail"), (done.items_of("pending"), "would wait")]
     parts.append((done.items_of("partial"), "would be published without a file"))
     texts = [f"{number} {what}" for number, what in parts if number]
+    if done.unreadable:
+        texts.append(f"{count_of(done.unreadable, 'repo')} cannot be read")
     if done.has_faults:
         echo(f"Dry run, nothing was changed: {', '.join(texts)}.", "red")
     elif texts:

@@ -15,6 +15,7 @@ from click.shell_completion import CompletionItem
 from worker.cli.arguments import as_item_id
 from worker.cli.environment import open_services
 from worker.cli.failures_report import print_lines, print_page
+from worker.cli.options import TYPES, chosen_types
 from worker.cli.output import (
     UNCHANGED,
     ExitCode,
@@ -23,7 +24,6 @@ from worker.cli.output import (
     on_interrupt,
     print_json,
 )
-from worker.cli.usage import Choice
 from worker.core.suggestions import did_you_mean
 from worker.media import MEDIA_TYPES, MediaType
 from worker.operations.error_help import BUG, ERROR_HELP, help_for
@@ -34,15 +34,6 @@ from worker.services.storage import Storage
 if TYPE_CHECKING:
     from worker.operations.backfill.retry import NamedItems, RetryTotals
     from worker.services import Services
-
-_TYPES = click.option(
-    "--type",
-    "type_names",
-    multiple=True,
-    type=Choice(list(MEDIA_TYPES)),
-    metavar="TYPE",
-    help=f"Only items of this type ({', '.join(MEDIA_TYPES)}); can be given several times.",
-)
 
 
 def _complete_code(
@@ -68,7 +59,7 @@ RETRY_INTERRUPTED = (
 
 
 @click.command()
-@_TYPES
+@TYPES
 @_REASONS
 @click.option(
     "--limit",
@@ -76,7 +67,7 @@ RETRY_INTERRUPTED = (
     default=50,
     show_default=True,
     metavar="N",
-    help="List at most N items of each reason and type; --json lists all.",
+    help="List at most N items of each reason, whatever their type; --json lists all.",
 )
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object per line, for each item."
@@ -106,7 +97,7 @@ def failures(
       media-atproto failures --type painting
       media-atproto failures --reason field_invalid --json | jq -r .id
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    kinds = [MEDIA_TYPES[name] for name in type_names or MEDIA_TYPES]
+    kinds = chosen_types(type_names)
     with on_interrupt(UNCHANGED), closing(open_services(env_file)) as services:
         _check_codes(services.storage, codes)
         if as_json:
@@ -132,7 +123,7 @@ def _check_codes(storage: Storage, codes: Sequence[str]) -> None:
 
 @click.command()
 @click.argument("ids", nargs=-1, metavar="[ID]...", type=as_item_id)
-@_TYPES
+@TYPES
 @_REASONS
 @click.option("--all", "everything", is_flag=True, help="All failed and partial items.")
 @click.option("--dry-run", is_flag=True, help="Only count; change and enqueue nothing.")
@@ -169,7 +160,7 @@ def retry(
       media-atproto retry 65f1c0ffee65f1c0ffee0001
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     _check_usage(ids, type_names, codes, everything=everything)
-    kinds = [MEDIA_TYPES[name] for name in type_names or MEDIA_TYPES]
+    kinds = chosen_types(type_names)
     message = UNCHANGED if dry_run else RETRY_INTERRUPTED
     with on_interrupt(message), closing(open_services(env_file)) as services:
         _check_codes(services.storage, codes)

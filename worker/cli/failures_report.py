@@ -16,6 +16,7 @@ from worker.core.text import MAX_SHOWN, truncate
 from worker.media import MediaType
 from worker.operations.error_help import help_for
 from worker.operations.status import NO_CODE, Counts, FailedItem, Failures, ItemCounts
+from worker.operations.text import count_of
 from worker.services.storage import Storage
 
 _MAX_LINES = 3  # of an item on a terminal
@@ -76,7 +77,7 @@ def _format_item(item: FailedItem, width: int) -> list[str]:
 
     The message is cut: `show` and --json print all of it.
     """
-    attempts = f"{item.attempts} attempt{'' if item.attempts == 1 else 's'}"
+    attempts = count_of(item.attempts, "attempt")
     since = f"since {_since(item)} UTC" if item.error else ""
     facts = (str(item.ref), _owner(item), f"{item.status} {since}".rstrip(), attempts)
     lines = flow([shown(fact) for fact in facts], width, indent=2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -33,6 +33,7 @@ _HEADER = (
     *("removal", Column("attempts", priority=2), "due (UTC)", "code"),
     Column("message", priority=1, wraps=True),
 )
+_GONE = "no longer saved"
 
 
 @click.command()
@@ -48,7 +49,7 @@ _HEADER = (
     "dropped",
     multiple=True,
     metavar="REMOVAL",
-    help="Delete this removal: its record stays. Can be given several times.",
+    help="Delete this removal: its record stays; can be given several times.",
 )
 @DRY_RUN
 @YES
@@ -83,7 +84,8 @@ def removals(
     \b
     Exit codes:
       0  no removal has failed; or the named ones are retried and dropped
-      1  removals have failed; or the confirmation was wrong
+      1  removals have failed; a named one is no longer saved; or the
+         confirmation was wrong
       2  error: wrong usage, an unknown removal, or a service does not respond
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     if dry_run and not (retried or dropped):
@@ -92,8 +94,9 @@ def removals(
         check_can_ask(dry_run=dry_run, yes=yes)
     with closing(open_services(env_file)) as services:
         if retried or dropped:
-            _change_named(services.storage.removals, retried, dropped, dry_run=dry_run, yes=yes)
-            return
+            saved = services.storage.removals
+            results = _change_named(saved, retried, dropped, dry_run=dry_run, yes=yes)
+            exit_with(_print_results(results, as_json=as_json))
         found = list(islice(services.storage.removals.all(), limit))
     if as_json:
         for each in found:
@@ -105,24 +108,34 @@ def removals(
 
 def _change_named(
     saved: Removals, retried: Sequence[str], dropped: Sequence[str], *, dry_run: bool, yes: bool
-) -> None:
-    """Retry and drop the named removals; raises CommandError if one of them is unknown."""
+) -> Iterator[tuple[str, str]]:
+    """Retry and drop the named removals; yield each with its result.
+
+    Raises CommandError if one of them is unknown.
+    """
     for name in (*retried, *dropped):
         if not saved.exists(name):
             raise CommandError(f"there is no removal {name}")
     if dry_run:
-        _print_names(retried, "would be retried")
-        _print_names(dropped, "would be dropped")
+        yield from ((name, "would be retried") for name in retried)
+        yield from ((name, "would be dropped") for name in dropped)
         return
     if dropped:
         confirm(f"To drop {len(dropped)} removals, whose records stay", "drop", yes=yes)
-    _print_names(filter(saved.retry, retried), "retried")
-    _print_names(filter(saved.drop, dropped), "dropped")
+    yield from ((name, "retried" if saved.retry(name) else _GONE) for name in retried)
+    yield from ((name, "dropped" if saved.drop(name) else _GONE) for name in dropped)
 
 
-def _print_names(names: Iterable[str], done: str) -> None:
-    for name in names:
-        echo(f"{done}: {name}")
+def _print_results(results: Iterable[tuple[str, str]], *, as_json: bool) -> ExitCode:
+    code = ExitCode.OK
+    for name, result in results:
+        if as_json:
+            print_json({"removal": name, "result": result})
+        else:
+            echo(f"{result}: {name}", "red" if result == _GONE else "")
+        if result == _GONE:
+            code = ExitCode.FOUND
+    return code
 
 
 def _print_page(found: Sequence[SavedRemoval]) -> None:

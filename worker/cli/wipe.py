@@ -13,12 +13,11 @@ import click
 
 from worker.cli.confirmation import DRY_RUN, YES, check_can_ask, confirm
 from worker.cli.environment import open_services
+from worker.cli.options import TYPES, chosen_types
 from worker.cli.output import CommandError, echo, exit_with, on_interrupt, shows_progress
-from worker.cli.usage import Choice
 from worker.cli.wipe_report import Erasure, print_erasure_json, print_preview, print_result
 from worker.core.errors import MediaError
 from worker.database.state_updates import StateUpdates
-from worker.media import MEDIA_TYPES
 from worker.pds.account_cache import AccountCache
 
 if TYPE_CHECKING:
@@ -44,13 +43,7 @@ class _Options:
 
 @click.command()
 @click.argument("name", metavar="USER")
-@click.option(
-    "--type",
-    "type_names",
-    multiple=True,
-    type=Choice(list(MEDIA_TYPES)),
-    help="Only records of this type; can be given several times.",
-)
+@TYPES
 @DRY_RUN
 @YES
 @_JSON
@@ -90,10 +83,9 @@ def wipe(
       media-atproto wipe @bob --dry-run
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     check_can_ask(dry_run=dry_run, yes=yes)
-    kinds = [kind for kind in MEDIA_TYPES.values() if not type_names or kind.name in type_names]
     with closing(open_services(env_file)) as services:
         account = services.storage.accounts.resolve(name)
-        wiping = _wiper(services).prepare(account, kinds)
+        wiping = _wiper(services).prepare(account, chosen_types(type_names))
         erasure = Erasure(account.subject, account, wiping.preview())
 
         def run() -> None:

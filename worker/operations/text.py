@@ -31,7 +31,12 @@ def format_duration(seconds: float) -> str:
     length = max(0.0, seconds)
     name, size = next((unit for unit in _UNITS if length >= unit[1]), _UNITS[-1])
     count = int(length // size)
-    return f"{count} {name}{'' if count == 1 else 's'}"
+    return count_of(count, name)
+
+
+def count_of(number: int, noun: str) -> str:
+    """Return a number with a noun, in the plural unless the number is 1."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def format_value(value: object) -> str:

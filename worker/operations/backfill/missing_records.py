@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from worker.core.clock import now
@@ -25,16 +25,23 @@ def mark_missing(services: Services, account: Account, kinds: Sequence[MediaType
     return sum(
         StateUpdates(store).apply(kind, missing, retry_at=now())
         for kind in kinds
-        for missing in find_missing(store, account, kind, snapshot)
+        for missing in find_missing(store, account, kind, snapshot, store.mark_invalid_id)
     )
 
 
 def find_missing(
-    store: DocumentStore, account: Account, kind: MediaType, snapshot: RepoSnapshot
+    store: DocumentStore,
+    account: Account,
+    kind: MediaType,
+    snapshot: RepoSnapshot,
+    on_invalid_id: Callable[[MediaType, object], None],
 ) -> Iterator[list[StateUpdate]]:
-    """Yield the updates of published documents without a record, in chunks."""
+    """Yield the updates of published documents without a record, in chunks.
+
+    `on_invalid_id` is called as by `BackfillQueries`.
+    """
     existing = snapshot.records(kind.nsid)
-    ids = BackfillQueries(store).documents(kind, PUBLISHED, account.subject)
+    ids = BackfillQueries(store, on_invalid_id).documents(kind, PUBLISHED, account.subject)
     while chunk := list(islice(ids, _CHUNK)):
         yield [
             StateUpdate(document, account.did, document.state.rkey, None, blobs={})

@@ -19,7 +19,6 @@ from worker.core.errors import MediaError, PermanentError
 from worker.core.records import RecordKey
 from worker.core.redis_errors import RedisUnavailableError
 from worker.database.mongo import StoreUnavailableError
-from worker.database.store import invalid_id_error
 from worker.media import MEDIA_TYPES, MediaType
 from worker.operations.backfill.missing_records import find_missing
 from worker.operations.backfill.planner import BackfillPlanner, BackfillPreview, Batch, Scope
@@ -59,16 +58,12 @@ def rehearse(
     """
     result = Rehearsal(samples)
     engine = read_only_engine(services, reads_files=reads_files)
-    planner = BackfillPlanner.of(services, lambda kind, raw: _count_invalid_id(result, kind, raw))
+    planner = BackfillPlanner.of(services, result.count_invalid_id)
     with _threads() as pool:
         run = _Run(services, scope, planner, engine, pool, result, show, reads_files=reads_files)
         for owner, batches in run.accounts(preview):
             run.rehearse_account(owner, batches)
     return result
-
-
-def _count_invalid_id(result: Rehearsal, kind: MediaType, raw: object) -> None:
-    result.count(kind.name, Effect.FAILED, [reason_of(invalid_id_error(raw))], raw)
 
 
 @contextmanager
@@ -166,7 +161,8 @@ class _AccountRun:
     def _rehearse_missing(self, kind: MediaType) -> None:
         """Rehearse the published items without a record; partial ones are in a batch."""
         store, result = self.run.services.storage.store, self.run.result
-        for updates in find_missing(store, self.account, kind, self.snapshot):
+        on_invalid_id = result.count_invalid_id
+        for updates in find_missing(store, self.account, kind, self.snapshot, on_invalid_id):
             result.missing[self.account.subject] += len(updates)
             documents = [each.document for each in updates]
             self._rehearse(kind, [e for e in documents if e.state.status is Status.SYNCED])

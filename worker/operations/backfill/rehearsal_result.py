@@ -7,7 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from worker.core.documents import DocumentId
-from worker.operations.backfill.rehearsed_item import UNREAD_CID, Effect, Reason, RehearsedItem
+from worker.database.store import invalid_id_error
+from worker.media import MediaType
+from worker.operations.backfill.rehearsed_item import (
+    UNREAD_CID,
+    Effect,
+    Reason,
+    RehearsedItem,
+    reason_of,
+)
 from worker.operations.expected import Record
 from worker.sync.batch.progress import BackfillProgress
 
@@ -51,8 +59,9 @@ class Rehearsal:
     `fields` counts the fields of existing records that would change, by type. `reasons` counts the
     reasons of items that would not be synced; `examples` are the id and message of the first one.
     `missing` counts published items without a record by subject. `accounts` are the errors of up
-    to 20 of the `unreadable` accounts by subject. Up to `wanted` samples are kept for each type
-    and effect.
+    to 20 of the `unreadable` accounts by subject. `invalid_ids` are the type and `_id` of items
+    whose `_id` cannot be sent in a message. Up to `wanted` samples are kept for each type and
+    effect.
     """
 
     wanted: int = 0
@@ -63,6 +72,7 @@ class Rehearsal:
     missing: Counter[str] = field(default_factory=Counter)
     accounts: dict[str, str] = field(default_factory=dict)
     unreadable: int = 0
+    invalid_ids: set[tuple[str, str]] = field(default_factory=set)
     samples: list[Sample] = field(default_factory=list)
 
     def items_of(self, *effects: str) -> int:
@@ -102,6 +112,14 @@ class Rehearsal:
             key = ReasonKey(name, effect, reason.field, reason.code)
             self.reasons[key] += number
             self.examples.setdefault(key, (str(item), reason.message))
+
+    def count_invalid_id(self, kind: MediaType, raw_id: object) -> None:
+        """Count an item whose `_id` cannot be sent in a message; only once if it is found again."""
+        key = (kind.name, repr(raw_id))
+        if key not in self.invalid_ids:
+            self.invalid_ids.add(key)
+            reason = reason_of(invalid_id_error(raw_id))
+            self.count(kind.name, Effect.FAILED, [reason], raw_id)
 
     def add_unreadable(self, subject: str, message: str) -> None:
         """Count an account whose repo cannot be read, and keep some of the errors."""

@@ -6,6 +6,7 @@ records and errors are those of a real sync.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -37,6 +38,8 @@ from worker.sync.retry import after_failure
 from worker.sync.run import Run
 from worker.sync.source_files import FoundFile
 from worker.telemetry.alerts import NULL_ALERTS
+
+log = logging.getLogger(__name__)
 
 _UNREAD = b"a file that was not read"
 UNREAD_CID = cid_of_blob(_UNREAD)
@@ -215,9 +218,10 @@ class ItemRehearsal:
             raise
         except MediaError as error:
             return after_failure(run.state, error, retry, now()), (reason_of(error),)
-        except Exception as bug:  # noqa: BLE001
+        except Exception as bug:
             # Any exception: a bug with one item must not end the dry run. In a worker, such an
             # item fails after a few attempts.
+            log.exception("unexpected error with %s", run.document.ref)
             unexpected = UnexpectedError.of(bug)
             failed = after_failure(run.state, unexpected, retry, now())
             return replace(failed, status=Status.FAILED), (reason_of(unexpected),)
