@@ -184,6 +184,26 @@ def test_env_file_of_another_maker_is_kept(tmp_path: Path, bare_environ: dict[st
     assert not (tmp_path / "data").exists()
 
 
+def test_env_file_in_a_missing_folder_is_refused(
+    tmp_path: Path, bare_environ: dict[str, str]
+) -> None:
+    """Before anything is started."""
+    file = tmp_path / "missing/x"
+    code, _, error = run(["stack", "--data", tmp_path / "data", "--env-file", file], bare_environ)
+    assert (code, f"the folder {file.parent} does not exist" in error) == (2, True)
+    assert not (tmp_path / "data").exists()
+
+
+def test_env_file_that_cannot_be_written_is_an_error(
+    tmp_path: Path, stack: Stack, bare_environ: dict[str, str]
+) -> None:
+    """The name of its temporary folder is too long; that of the file is not."""
+    file = tmp_path / ("x" * 250)
+    environ = {**bare_environ, **stack.environment}
+    code, _, error = run(["stack", "--data", tmp_path / "data", "--env-file", file], environ)
+    assert (code, "cannot be written" in error) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("module", "wheel", "variable"),
     [

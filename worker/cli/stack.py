@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from worker.cli.output import echo, interrupt_on_signals
+from worker.cli.output import CommandError, echo, interrupt_on_signals
 from worker.core.settings import Settings
 from worker.dev.stack import Stack
 from worker.dev.stack.accounts import GUESTS, TrialUsers
@@ -46,7 +46,8 @@ def _parse_names(_ctx: click.Context, _parameter: click.Parameter, names: Sequen
     multiple=True,
     metavar="NAME",
     callback=_parse_names,
-    help="Create a user with the account NAME.test, and an account for guests. Can be repeated.",
+    help="Create a user with the account NAME.test, and an account for guests; can be given several"
+    " times.",
 )
 @click.option("--worker", is_flag=True, help="Also run a worker, which publishes what is saved.")
 @click.option(
@@ -84,7 +85,7 @@ def stack(data: Path, env_file: Path | None, users: Sequence[str], *, worker: bo
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     _check_services_are_own(users)
     if env_file is not None:
-        _check_is_ours(env_file)
+        _check_env_file(env_file)
     interrupt_on_signals()
     with Stack.start(data, os.environ) as running:
         lines = list(_prepare(running, users, worker=worker, env_file=env_file))
@@ -173,10 +174,16 @@ def _wait(running: Stack) -> None:
         return
 
 
-def _check_is_ours(file: Path) -> None:
-    """Raise click.BadParameter if a file exists that this command did not write."""
-    if file.exists() and not file.read_text(errors="replace").startswith(_MARK):
+def _check_env_file(file: Path) -> None:
+    """Raise click.BadParameter if the file cannot be written, or is not from this command."""
+    message = ""
+    if not file.parent.is_dir():
+        message = f"the folder {file.parent} does not exist. Create it, or name another file."
+    elif not os.access(file.parent, os.W_OK):
+        message = f"the folder {file.parent} is not writable. Name another file."
+    elif file.exists() and not file.read_text(errors="replace").startswith(_MARK):
         message = f"{file} exists and was not made by this command. Move it, or name another."
+    if message:
         raise click.BadParameter(message, param_hint="--env-file")
 
 
@@ -184,4 +191,4 @@ def _write(file: Path, environment: dict[str, str]) -> None:
     try:
         write_private(file, _MARK + as_env_file(environment))
     except OSError as error:
-        raise click.FileError(str(file), error.strerror) from error
+        raise CommandError(f"{file} cannot be written: {error.strerror}") from error

@@ -132,7 +132,7 @@ class Settings:
                 mongodb=MongoSettings.read(reader),
                 redis_url=Secret(reader.valid_text("REDIS_URL", check_redis_url)),
                 pds=_pds(reader, check_url),
-                secret_keys=_secret_keys(reader),
+                secret_keys=read_secret_keys(reader),
                 sentry=SentrySettings.read(reader),
                 guest_subject=read_guest_subject(reader),
                 allow_http=allow_http,
@@ -201,7 +201,8 @@ def _sweep(reader: EnvironmentReader) -> SweepSettings:
     )
 
 
-def _secret_keys(reader: EnvironmentReader) -> tuple[Secret, ...]:
+def read_secret_keys(reader: EnvironmentReader) -> tuple[Secret, ...]:
+    """Read the keys of a Vault; adds a problem for each key that is not valid."""
     keys = reader.names("SECRET_KEYS")
     if not keys:
         reader.report_missing("SECRET_KEYS", " (make one: media-atproto new-key)")
