@@ -100,18 +100,28 @@ class SelectingClient(MongoClient[RawDocument]):
     """A client that waits for a server as long as serverSelectionTimeoutMS says.
 
     With timeoutMS, the driver itself would wait as long as the call may take. `first` limits the
-    seconds that it waits for the first server.
+    seconds that it waits for the first server; if none is found, all later calls raise the same
+    error at once.
     """
 
     def __init__(self, url: str, options: Mapping[str, Any], first: float | None) -> None:
         super().__init__(url, **options)
         self._selection = options["serverSelectionTimeoutMS"] / 1000
         self._seconds = min(self._selection, first or self._selection)
+        self._has_first_limit = first is not None
+        self._first_error: ServerSelectionTimeoutError | None = None
 
     def _select_server(self, *args: Any, **kwargs: Any) -> Server:
+        if self._first_error:
+            raise self._first_error
         # The driver has no option for this. A shorter time limit of the caller remains.
-        with pymongo.timeout(self._seconds):
-            server = super()._select_server(*args, **kwargs)
+        try:
+            with pymongo.timeout(self._seconds):
+                server = super()._select_server(*args, **kwargs)
+        except ServerSelectionTimeoutError as error:
+            self._first_error = error if self._has_first_limit else None
+            raise
+        self._has_first_limit = False
         if _csot.get_timeout():
             _csot.set_rtt(server.description.min_round_trip_time)
         self._seconds = self._selection
@@ -219,4 +229,4 @@ def _describe(error: PyMongoError) -> str:
         return (
             f"no primary of MongoDB answered ({name}): it must be reachable by its name in the set"
         )
-    return f"MongoDB did not answer at {_VARIABLE} ({name})"
+    return f"MongoDB did not answer ({name})"
