@@ -180,6 +180,16 @@ def test_a_wrong_password_is_named_with_the_address(world: World, service: str) 
     environ = {name: urls[name].replace("AT", at)}
     result = call(world, "accounts", **environ)
     assert result.exit_code == 2
-    assert f"does not accept the user or the password in {name}" in result.stderr
-    assert at in result.stderr
+    assert result.stderr.endswith(
+        f"does not accept the user or the password in {name}. The address is {at}.\n"
+    )
     assert SECRET not in result.output
+
+
+def test_a_missing_mongodb_is_reported_once(world: World) -> None:
+    """The setting and the address are not repeated."""
+    result = call_without(world, "failures", "MongoDB")
+    assert result.stderr == (
+        "Error: MongoDB did not answer (ServerSelectionTimeoutError). MONGODB_CONNECTION_STRING "
+        f"names {REFUSED}: check that this is right, and that MongoDB is running there.\n"
+    )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from inspect import signature
 
@@ -13,9 +14,11 @@ import httpx
 import pymongo
 import pytest
 from pymongo import MongoClient
+from pymongo.errors import ServerSelectionTimeoutError
 from redis import Redis
 
 from worker.core.net.client import ClientLimits, ClientTransport
+from worker.core.redis_errors import RedisUnavailableError
 from worker.core.secrets import Secret
 from worker.core.settings import Settings
 from worker.database.mongo import (
@@ -26,6 +29,9 @@ from worker.database.mongo import (
     mongo_errors,
 )
 from worker.dev.stack import Stack
+from worker.pds.account_cache import AccountCache
+from worker.pds.locks import RepoLocks
+from worker.services import Services, build
 from worker.services.storage import build_storage
 from worker.services.timeouts import COMMAND, LOOKUP, Timeouts
 
@@ -33,10 +39,16 @@ REFUSED = "127.0.0.1:9"
 
 
 @pytest.fixture
-def silent() -> Iterator[str]:
-    """The address of a server that accepts connections and never answers."""
+def listener() -> Iterator[socket.socket]:
+    """A server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        yield f"127.0.0.1:{server.getsockname()[1]}"
+        yield server
+
+
+@pytest.fixture
+def silent(listener: socket.socket) -> str:
+    """The address of a server that accepts connections and never answers."""
+    return f"127.0.0.1:{listener.getsockname()[1]}"
 
 
 def test_commands_wait_three_seconds_for_each_service() -> None:
@@ -105,19 +117,88 @@ def test_the_limit_of_a_call_is_not_that_of_the_selection(settings: Settings) ->
         client.drop_database(database.name)
 
 
+@pytest.mark.parametrize("first", [0.05, None])
+def test_a_command_waits_for_the_first_server_once(settings: Settings, first: float | None) -> None:
+    """Later calls raise the same error without a wait; workers wait again."""
+    mongodb = replace(settings.mongodb, url=Secret(f"mongodb://{REFUSED}/"), selection=0.05)
+    database = connect(mongodb, first)
+    errors = []
+    with closing(database.client):
+        for _ in range(2):
+            with pytest.raises(ServerSelectionTimeoutError) as caught:
+                database["moods"].find_one({})
+            errors.append(caught.value)
+    assert (errors[0] is errors[1]) == (first is not None)
+
+
 # Redis
 
 
+@pytest.mark.parametrize("timeouts", [COMMAND, LOOKUP], ids=["command", "lookup"])
+def test_a_command_waits_for_a_silent_redis_once(
+    settings: Settings, listener: socket.socket, timeouts: Timeouts
+) -> None:
+    """Whatever it calls, also in several threads; all calls report the same error."""
+    with redis_services(settings, listener, replace(timeouts, first=0.2)) as services:
+        calls: list[Callable[[], object]] = [
+            services.pds.rate_limiter.exhausted_buckets,
+            lambda: AccountCache(services.storage.redis).invalidate("did:plc:a"),
+            lambda: hold_repo(services.storage.redis),
+        ]
+        with ThreadPoolExecutor() as threads:
+            errors = [each.exception() for each in [threads.submit(call) for call in calls * 2]]
+        assert [str(error) for error in errors] == ["Redis did not answer (TimeoutError)"] * 6
+    assert accepted(listener) == 1
+
+
+def test_a_worker_waits_for_a_silent_redis_again(
+    settings: Settings, listener: socket.socket
+) -> None:
+    """It does not depend on an earlier failure."""
+    timeouts = Timeouts(redis=0.05, once=True)
+    with redis_services(settings, listener, timeouts) as services:
+        for _ in range(2):
+            with pytest.raises(RedisUnavailableError):
+                hold_repo(services.storage.redis)
+    assert accepted(listener) == 2
+
+
+@contextmanager
+def redis_services(
+    settings: Settings, listener: socket.socket, timeouts: Timeouts
+) -> Iterator[Services]:
+    """Yield services whose Redis is `listener`."""
+    at = f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
+    with closing(build(replace(settings, redis_url=Secret(at)), timeouts=timeouts)) as services:
+        yield services
+
+
+def hold_repo(redis: Redis) -> None:
+    """Hold the lock of a repo."""
+    with RepoLocks(redis).hold("did:plc:a"):
+        pass
+
+
+def accepted(listener: socket.socket) -> int:
+    """Return the number of connections to a server."""
+    listener.settimeout(0)
+    count = 0
+    with suppress(BlockingIOError):
+        while True:
+            listener.accept()[0].close()
+            count += 1
+    return count
+
+
 def test_redis_is_asked_once_until_it_has_answered(settings: Settings) -> None:
-    """A restart of Redis later is survived; each connection for itself."""
+    """A restart of Redis later is survived, by all connections."""
     with ExitStack() as resources:
         redis = build_storage(settings, COMMAND, resources).redis
+        assert retries_of(redis) == 0
         options = redis.connection_pool.connection_kwargs
         assert (options["socket_timeout"], options["socket_connect_timeout"]) == (3, 3)
-        connection = redis.connection_pool.get_connection()
-        assert connection.retry.get_retries() == 10
-        redis.connection_pool.release(connection)
-        assert retries_of(redis) == 0  # of a new connection
+        redis.ping()
+        assert retries_of(redis) == 10
         assert retries_of(build_storage(settings, Timeouts(), resources).redis) == 10
 
 

@@ -256,7 +256,7 @@ def test_every_mishap_has_happened(stage: Stage, written: Mapping[str, str]) -> 
     [
         ("refused", "does not accept the user or the password in REDIS_URL"),
         ("refused", "does not accept the user or the password in MONGODB_CONNECTION_STRING"),
-        ("nowhere", "MongoDB did not answer at MONGODB_CONNECTION_STRING"),
+        ("nowhere", "MongoDB did not answer ("),
         ("malformed", "REDIS_URL is not a URL"),
         ("malformed", "MONGODB_CONNECTION_STRING is not a URL"),
         ("malformed", "SECRET_KEYS key 2 is not a Fernet key"),

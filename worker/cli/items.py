@@ -104,7 +104,7 @@ def sync(
         is_moot = known is None and outcome.status is None  # no document, and no record
         code = ExitCode.OK if is_moot else _exit_code(outcome)
     echo(_describe(outcome))
-    if outcome.error and (advice := advice_for(outcome.error.code)):
+    if outcome.error and (advice := advice_for(outcome.error.code, outcome.error.message)):
         echo(advice)
     exit_with(code)
 

@@ -105,13 +105,15 @@ class SelectingClient(MongoClient[RawDocument]):
     With timeoutMS, the driver itself would wait as long as the call may take, and has no option for
     less. So this overrides a method that is not public: each minor version of PyMongo that
     pyproject.toml allows must be tested. `first` limits the seconds that it waits for the first
-    server.
+    server; if none is found, all later calls raise the same error at once.
     """
 
     def __init__(self, url: str, options: Mapping[str, Any], first: float | None) -> None:
         super().__init__(url, **options)
         self._selection = options["serverSelectionTimeoutMS"] / 1000
         self._seconds = min(self._selection, first or self._selection)
+        self._has_first_limit = first is not None
+        self._first_error: ServerSelectionTimeoutError | None = None
 
     def _select_server(  # noqa: PLR0917 (the signature of the driver)
         self,
@@ -122,10 +124,22 @@ class SelectingClient(MongoClient[RawDocument]):
         deprioritized_servers: list[Server] | None = None,
         operation_id: int | None = None,
     ) -> Server:
-        with pymongo.timeout(self._seconds):  # a shorter time limit of the caller remains
-            server = super()._select_server(
-                server_selector, session, operation, address, deprioritized_servers, operation_id
-            )
+        if self._first_error:
+            raise self._first_error
+        try:
+            with pymongo.timeout(self._seconds):  # a shorter time limit of the caller remains
+                server = super()._select_server(
+                    server_selector,
+                    session,
+                    operation,
+                    address,
+                    deprioritized_servers,
+                    operation_id,
+                )
+        except ServerSelectionTimeoutError as error:
+            self._first_error = error if self._has_first_limit else None
+            raise
+        self._has_first_limit = False
         if _csot.get_timeout():
             _csot.set_rtt(server.description.min_round_trip_time)
         self._seconds = self._selection
@@ -233,4 +247,4 @@ def _describe(error: PyMongoError) -> str:
         return (
             f"no primary of MongoDB answered ({name}): it must be reachable by its name in the set"
         )
-    return f"MongoDB did not answer at {_VARIABLE} ({name})"
+    return f"MongoDB did not answer ({name})"

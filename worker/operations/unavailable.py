@@ -61,14 +61,22 @@ def explain(error: Exception) -> str:
     """
     if not isinstance(error, MediaError):
         return str(error)
-    advice = advice_for(error.code)
+    advice = advice_for(error.code, error.message)
     return f"{error.message}. {advice}" if advice else error.message
 
 
-def advice_for(code: str) -> str:
-    """Return what to check after an error; empty unless a service did not respond."""
+def advice_for(code: str, message: str) -> str:
+    """Return what to check after an error; empty unless a service failed.
+
+    A message that names the setting says what is wrong with it: only the address is added.
+    """
     service = _SERVICES.get(code)
-    return service.check() if service else _ADVICE.get(code, "")
+    if service is None:
+        return _ADVICE.get(code, "")
+    if service.setting not in message:
+        return service.check()
+    address = service.address()
+    return f"The address is {address}." if address else ""
 
 
 def with_address(error: Exception) -> str:

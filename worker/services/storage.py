@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
+from threading import RLock
 from typing import Any, TypeVar
 
 from pymongo.database import Database
 from redis import Redis
-from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 from worker.core.settings import Settings
@@ -24,7 +25,8 @@ from worker.database.store import DocumentStore
 from worker.services.timeouts import Timeouts
 
 T = TypeVar("T")
-_RETRIES, _BACKOFF, _MAX_BACKOFF = 10, 0.01, 1.0  # seconds; the defaults of the Redis client
+# The defaults of the Redis client, in seconds. It has no state.
+_RETRIES, _BACKOFF = 10, ExponentialWithJitterBackoff(base=0.01, cap=1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +76,30 @@ def _connect_redis(settings: Settings, timeouts: Timeouts) -> Redis:
 
 
 def _retry(timeouts: Timeouts) -> Retry:
-    if timeouts.once:
-        return Retry(NoBackoff(), 0)
-    backoff = ExponentialWithJitterBackoff(base=_BACKOFF, cap=_MAX_BACKOFF)
-    if timeouts.first is None:
-        return Retry(backoff, _RETRIES)
-    return RetryAfterSuccess(backoff, 0)
+    retries = 0 if timeouts.once else _RETRIES
+    if timeouts.first is not None:
+        return RetryAfterSuccess(retries)
+    return Retry(_BACKOFF, retries)
 
 
 class RetryAfterSuccess(Retry):
-    """Retries calls of a connection only after its first success.
+    """Retries calls of a client only after its first success.
 
-    A command then reports at once that Redis does not respond, but continues after a restart of
-    Redis. Each connection has its own copy.
+    The first call is tried once. If it fails, all later calls raise its error at once, and calls
+    of other threads wait for its end: a command reports a Redis that does not respond within one
+    timeout, however many calls it makes. After the first success, it continues after a restart of
+    Redis. All connections of the client share this object.
     """
+
+    def __init__(self, retries: int) -> None:
+        super().__init__(_BACKOFF, 0)
+        self._later = retries
+        self._lock = RLock()  # a call includes others, for example a health check
+        self._has_succeeded = False
+        self._error: Exception | None = None
+
+    def __deepcopy__(self, memo: object) -> RetryAfterSuccess:
+        return self
 
     def call_with_retry(
         self,
@@ -96,6 +108,15 @@ class RetryAfterSuccess(Retry):
         is_retryable: Callable[[Exception], bool] | None = None,
         with_failure_count: bool = False,  # noqa: FBT001, FBT002 - as in the base class
     ) -> T:
-        result = super().call_with_retry(do, fail, is_retryable, with_failure_count)
-        self.update_retries(_RETRIES)
-        return result
+        with nullcontext() if self._has_succeeded else self._lock:
+            if self._error:
+                raise self._error
+            try:
+                result = super().call_with_retry(do, fail, is_retryable, with_failure_count)
+            except self._supported_errors as error:
+                self._error = None if self._has_succeeded else error
+                raise
+            if not self._has_succeeded:
+                self._has_succeeded = True
+                self.update_retries(self._later)
+            return result
