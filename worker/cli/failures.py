@@ -26,6 +26,7 @@ from worker.cli.output import (
     shown,
     terminal_width,
 )
+from worker.cli.pending_note import print_pending
 from worker.cli.tables import flow, wrap_and_cut
 from worker.cli.usage import did_you_mean
 from worker.core.clock import rfc3339
@@ -122,6 +123,7 @@ def failures(
             count = print_lines(services.storage, kinds, codes)
         else:
             count = print_page(services.storage, kinds, codes, limit)
+            print_pending(services.storage, kinds, codes)
     exit_with(ExitCode.FOUND if count else ExitCode.OK)
 
 
@@ -193,6 +195,8 @@ def retry(
     message = UNCHANGED if dry_run else RETRY_INTERRUPTED
     with on_interrupt(message), closing(open_services(env_file)) as services:
         _check_codes(services.storage, codes)
+        if not as_json:
+            print_pending(services.storage, kinds, codes)
         named, totals = _retry(services, kinds, ids, codes, dry_run=dry_run)
         requeue = services.settings.sweep.requeue
     if as_json:
