@@ -75,19 +75,31 @@ def test_account_is_listed_with_its_reason_and_what_waits(world: World) -> None:
     assert line["subject"] == world.ada
     assert (line["did"], line["waiting"]) == (world.dids[world.ada], 3)
     assert line["code"] == "wrong_password"
-    assert line["until"] > "2026"
-    for text in (line["handle"], line["did"], "wrong_password", "store the current password"):
+    assert (line["until_password_changes"], line["resolved"]) == (True, False)
+    until = f"the password changes or `accounts --resume {line['handle']}`"
+    texts = (line["handle"], line["did"], "wrong_password", "store the current password", until)
+    for text in texts:
         assert text in page.stdout
+    assert str(line["until"])[:10] not in page.stdout
     assert "canary-password" not in page.output + lines.output
 
 
 def test_account_whose_password_was_corrected_is_left_alone_no_more(world: World) -> None:
-    """Its item still says why it waits, until it is tried."""
+    """It does not count as blocked: its items wait for their next attempt, or for --resume."""
     right = set_password(world, world.ada, "not it")
     item = waiting_mood(world, world.ada)
     set_password(world, world.ada, right)
-    line = json.loads(call(world, "accounts", "--json").stdout)["account"]
-    assert (line["waiting"], line["until"]) == (1, None)
+    page, lines = call(world, "accounts"), call(world, "accounts", "--json")
+    line = json.loads(lines.stdout)["account"]
+    assert (line["waiting"], line["until"], line["resolved"]) == (1, None, True)
+    assert page.exit_code == lines.exit_code == 3
+    assert page.stdout.startswith("No account is blocked.\n")
+    handle = line["handle"]
+    assert (
+        f"{handle}: resolved: its items are tried again at {line['retry_at']}; "
+        f"`media-atproto accounts --resume {handle}` retries them now\n"
+    ) in page.stdout
+    assert "store the current password" not in page.stdout
     assert world.sync("mood", item).status == "synced"
     assert call(world, "accounts").exit_code == 0
 

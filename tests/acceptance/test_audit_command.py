@@ -245,6 +245,16 @@ def test_repair_puts_right_and_looks_again(world: World) -> None:
     assert audit(world).exit_code == 0
 
 
+def test_repair_counts_documents_by_their_new_status(world: World) -> None:
+    """A document that became partial is not reported as synced."""
+    world.platform.save_mood("new", world.bob)
+    world.platform.store("bad.png", b"no image", world.ada)
+    world.platform.save_painting("bad", world.ada)
+    result = audit(world, "--repair", "--yes")
+    assert result.exit_code == 1
+    assert "Repaired: 0 records removed, 1 document synced, 1 partial\n" in result.output
+
+
 def test_rehearsal_of_a_repair_counts_and_changes_nothing(world: World) -> None:
     """The same numbers as the repair; what would be refused is refused."""
     lose(world)
@@ -268,7 +278,8 @@ def test_repair_in_json_says_what_was_done(world: World) -> None:
     lose(world)
     *accounts, _others, last = lines(audit(world, "--repair", "--yes", "--json"))
     repairs = [line["repair"] for line in accounts if line["account"]["subject"] == world.ada]
-    done = {"removed": 0, "synced": 1, "left": 0, "refusals": [], "failures": []}
+    done = {"removed": 0, "synced": 1, "statuses": {"synced": 1}, "left": 0}
+    done |= {"refusals": [], "failures": []}
     assert repairs == [done]
     assert last["summary"]["result"] == "clean"
 

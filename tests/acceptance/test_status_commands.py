@@ -13,7 +13,7 @@ from bson import ObjectId
 from pymongo import monitoring
 from pymongo.collection import Collection
 
-from tests.bulk import account
+from tests.bulk import account, set_password
 from tests.fleet import beat, worker
 from tests.scene import Scene
 from tests.terminal import call, run
@@ -165,6 +165,25 @@ def test_status_and_show_name_the_reason_for_which_an_item_is_not_published(worl
         state = json.loads(call(world, "show", type_name, str(item), "--json").stdout)["state"]
         assert (state["status"], state["reason"]) == (status, reason)
     assert call(world, "failures").stdout == "Nothing failed.\n"
+
+
+def test_pending_items_with_the_reason_are_counted_apart(world: World) -> None:
+    """They are not failed: `failures` and `retry` leave them out, and point to the accounts."""
+    right = set_password(world, world.ada, "not it")
+    try:
+        for _ in range(2):
+            world.sync("mood", world.platform.save_mood("calm", world.ada))
+    finally:
+        set_password(world, world.ada, right)
+    listed = call(world, "failures", "--reason", "wrong_password")
+    retried = call(world, "retry", "--reason", "wrong_password")
+    assert listed.exit_code == retried.exit_code == 0
+    for result in (listed, retried):
+        assert (
+            "2 items are pending with wrong_password, and retried automatically: "
+            "see media-atproto accounts\n"
+        ) in result.stdout
+    assert "pending with" not in call(world, "failures", "--reason", "field_invalid").stdout
 
 
 def unpublished_items(world: World) -> dict[tuple[str, str, str], ObjectId]:

@@ -204,6 +204,9 @@ def test_show_finds_an_unexpected_and_an_impossible_record(world: World) -> None
     ):
         result = call(world, "show", "mood", str(item))
         assert (result.exit_code, said in result.stdout) == (1, True)
+    world.sync("mood", invalid)
+    result = call(world, "show", "mood", str(invalid))
+    assert result.stdout.count("field 'mood' is missing") == 1
 
 
 def test_show_finds_a_missing_blob(world: World, pds_blobs: Path) -> None:

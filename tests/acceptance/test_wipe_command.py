@@ -17,6 +17,7 @@ from tests.environments import changed
 from tests.terminal import call, run_on_terminal, started
 from tests.waiting import wait_for
 from tests.world import World, Worlds
+from worker.core.records import Write
 from worker.dev.stack import Stack
 from worker.media import MEDIA_TYPES
 
@@ -81,6 +82,25 @@ def test_wipe_removes_all_records(world: World) -> None:
     again = call(world, "wipe", world.ada, "--yes")
     assert again.exit_code == 0
     assert again.stdout.endswith("There is nothing to remove.\n")
+
+
+def test_a_wiped_item_is_as_expected_and_the_restore_is_named(world: World) -> None:
+    """`show` and `audit` agree: a missing record is no difference, an existing one is."""
+    (item,) = published_moods(world, 1)
+    before = world.platform.state("mood", item)
+    handle = account(world, world.ada).handle
+    wiped = call(world, "wipe", handle, "--yes", "--type", "mood")
+    restore = f"media-atproto restore {handle}"
+    assert wiped.stdout.endswith(f"To publish the items again: {restore} --type mood\n")
+    shown = call(world, "show", "mood", str(item))
+    assert shown.exit_code == 0
+    assert "Differences" not in shown.stdout
+    assert shown.stdout.endswith(f"wiped: `{restore}` publishes it again\n")
+    assert call(world, "audit", "--user", handle).exit_code == 0
+    ada = repo(world, world.ada)
+    key = ada.key(MOOD.nsid, str(before["rkey"]))
+    ada.apply([Write("create", key, {"text": "?", "ref": "?"})], ada.commit())
+    assert call(world, "show", "mood", str(item)).exit_code == 1
 
 
 @pytest.mark.parametrize("command", ["wipe", "forget"])

@@ -39,8 +39,13 @@ HELPS: dict[str, tuple[str, ...]] = {
     "blob_too_large": ("smaller",),
     "blob_type_refused": ("of a type that the message names",),
     "blob_type_conflict": ("other bytes",),
-    "wrong_password": ("store the current password in `users.atproto.password`",),
-    "second_factor": ("app password", "media-atproto accounts --resume"),
+    "wrong_password": (
+        "store the current password in `users.atproto.password`",
+        *("media-atproto accounts --resume", "ACCOUNT_PARKED_SECONDS"),
+    ),
+    "second_factor": (
+        *("app password", "media-atproto accounts --resume", "ACCOUNT_PARKED_SECONDS"),
+    ),
     "password_unreadable": ("SECRET_KEYS", "store the password again"),
     "account_deactivated": ("activate the account",),
     "account_takedown": ("operator of the PDS",),

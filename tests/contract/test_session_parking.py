@@ -34,7 +34,7 @@ def test_refused_password_parks_the_account(fleet: Fleet) -> None:
     assert (caught.value.step, caught.value.code) == ("account", "wrong_password")
     assert wrong.subject in caught.value.message
     for _ in range(3):
-        with pytest.raises(AccountError, match="or until its password changes") as again:
+        with pytest.raises(AccountError, match="parked until its password changes") as again:
             fleet.sessions().get(wrong)
         assert again.value.code == "wrong_password"
         assert abs(again.value.until - caught.value.until) < timedelta(seconds=10)

@@ -40,7 +40,7 @@ _HEADER = (
     "account",
     Column("did", priority=2),
     "pending items",
-    "blocked until",
+    Column("blocked until", wraps=True),
     "code",
     Column("message", priority=1, wraps=True),
 )
@@ -68,26 +68,34 @@ def accounts(env_file: Path | None, resume: str | None, *, as_json: bool) -> Non
     day, and its items wait. It is retried when that time has passed, when its stored password
     changes, when it has moved to another PDS, or with --resume. After a wrong password, or if it
     asks for a second factor, that time does not pass: change the password, or use --resume.
+    `resolved` marks an account that is no longer blocked, whose items still wait.
 
     \b
     Exit codes:
       0  no account is blocked; with --resume: its items are enqueued
       1  accounts are blocked
       2  error: wrong usage, an unknown user, or a service does not respond
-      3  with --resume: the queue did not accept all items; a sweep enqueues them
+      3  no account is blocked, but items of resolved ones wait; with --resume: the
+         queue did not accept all items; in both cases, a sweep enqueues them
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     message = RETRY_INTERRUPTED if resume else UNCHANGED
     with on_interrupt(message), closing(open_services(env_file)) as services:
         if resume:
             exit_with(_resume(services, resume, as_json=as_json))
         blocked_accounts, buckets, fault = _fetch(services)
-    if not (blocked_accounts or fault or as_json):
+    if not fault and not as_json and all(each.is_resolved for each in blocked_accounts):
         echo("No account is blocked.")
     (_print_lines if as_json else _print_page)(blocked_accounts, buckets)
     if fault:
         missing = "The times until which accounts are blocked, and the rate limits, are unknown"
         raise CommandError(f"{missing}. {explain(fault)}")
-    exit_with(ExitCode.FOUND if blocked_accounts else ExitCode.OK)
+    exit_with(_exit_code(blocked_accounts))
+
+
+def _exit_code(accounts: Sequence[BlockedAccount]) -> ExitCode:
+    if any(not each.is_resolved for each in accounts):
+        return ExitCode.FOUND
+    return ExitCode.PENDING if accounts else ExitCode.OK
 
 
 def _open_blocked_accounts(services: Services) -> BlockedAccounts:
@@ -128,8 +136,11 @@ def _print_page(
     blocked_accounts: Sequence[BlockedAccount], buckets: Sequence[BucketStatus]
 ) -> None:
     print_table(Table([_row(blocked) for blocked in blocked_accounts], header=_HEADER))
-    for code in dict.fromkeys(blocked.code for blocked in blocked_accounts):
+    for code in dict.fromkeys(each.code for each in blocked_accounts if not each.is_resolved):
         echo(f"{code}: {help_for(code).action}")
+    for each in blocked_accounts:
+        if each.is_resolved:
+            echo(_describe_resolved(each))
     rows = [
         (
             bucket.host,
@@ -146,13 +157,31 @@ def _print_page(
 def _row(blocked: BlockedAccount) -> tuple[str, ...]:
     account = blocked.account
     return (
-        account.handle if account else blocked.subject,
+        _name(blocked),
         account.did if account else "-",
         str(blocked.waiting),
-        rfc3339(blocked.until) if blocked.until else "-",
+        _format_until(blocked),
         blocked.code,
         truncate(blocked.message, MAX_SHOWN),
     )
+
+
+def _name(blocked: BlockedAccount) -> str:
+    return blocked.account.handle if blocked.account else blocked.subject
+
+
+def _format_until(blocked: BlockedAccount) -> str:
+    if blocked.is_resolved:
+        return "resolved"
+    if blocked.lasts_until_changed:
+        return f"the password changes or `accounts --resume {_name(blocked)}`"
+    return rfc3339(blocked.until) if blocked.until else "-"
+
+
+def _describe_resolved(blocked: BlockedAccount) -> str:
+    again = f"at {rfc3339(blocked.retry_at)}" if blocked.retry_at else "by the next sweep"
+    resume = f"`media-atproto accounts --resume {_name(blocked)}` retries them now"
+    return f"{_name(blocked)}: resolved: its items are tried again {again}; {resume}"
 
 
 def _format_usage(bucket: BucketStatus) -> str:
@@ -171,6 +200,9 @@ def _print_lines(
             "did": account.did if account else None,
             "waiting": blocked.waiting,
             "until": rfc3339(blocked.until) if blocked.until else None,
+            "until_password_changes": blocked.lasts_until_changed,
+            "resolved": blocked.is_resolved,
+            "retry_at": rfc3339(blocked.retry_at) if blocked.retry_at else None,
             "code": blocked.code,
             "message": blocked.message,
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from worker.cli.output import Column, Table, echo, print_json, print_table
-from worker.core.documents import Account, Failure
+from worker.core.documents import Account, Failure, Status
 from worker.core.text import MAX_SHOWN, truncate
 from worker.operations.audit.findings import (
     DocumentStanding,
@@ -175,11 +175,14 @@ def _subject(finding: Finding) -> str:
 
 def _describe(summary: AuditSummary, *, dry_run: bool) -> str:
     removed = count_of(summary.removed, "record")
-    synced = count_of(summary.synced, "document")
+    synced = count_of(summary.repaired[Status.SYNCED], "document")
     skipped = count_of(summary.skipped, "document")
     if dry_run:
         return f"Would be repaired: {removed} removed, {synced} synced. Nothing was changed."
     repaired = f"Repaired: {removed} removed, {synced} synced"
+    for status, count in sorted(summary.repaired.items()):
+        if status is not Status.SYNCED:
+            repaired += f", {count} {status}"
     return f"{repaired}; {skipped} in use by workers skipped" if summary.skipped else repaired
 
 
@@ -250,6 +253,7 @@ def _repairs(repairs: Repairs) -> dict[str, object]:
     return {
         "removed": repairs.removed,
         "synced": repairs.synced,
+        "statuses": dict(repairs.documents),
         "left": repairs.skipped,
         "refusals": [_refusal_json(refusal) for refusal in repairs.refusals],
         "failures": [_failure(failure) for failure in repairs.failures],

@@ -16,7 +16,7 @@ _ADVICE = {
     "failed": "include them: `backfill --failed` or `retry`",
     "forgotten": "the account was forgotten: not published again",
     "guests_not_published": "guests' items of this type are not published",
-    "no_account": "published when the owner has an account",
+    "no_account": "give the owner an account, then run `backfill` again",
     "removed": "publish them again: `restore USER`",
     "skipped": "published when the document is complete",
 }

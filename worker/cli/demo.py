@@ -66,7 +66,7 @@ def demo(data: Path | None, *, items: bool, keep: bool, as_json: bool) -> None:
     files back from the PDS and compares them with the documents.
 
     Prints progress to stderr and the result to stdout. Services named in the environment are not
-    used. With --keep or --data, the data stays when the demo ends: about 400 MB.
+    used. With --keep or --data, the data stays when the demo ends: about 320 MB.
 
     \b
     Exit codes:

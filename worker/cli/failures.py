@@ -24,6 +24,7 @@ from worker.cli.output import (
     on_interrupt,
     print_json,
 )
+from worker.cli.pending_note import print_pending
 from worker.core.suggestions import did_you_mean
 from worker.media import MEDIA_TYPES, MediaType
 from worker.operations.error_help import BUG, ERROR_HELP, help_for
@@ -104,6 +105,7 @@ def failures(
             count = print_lines(services.storage, kinds, codes)
         else:
             count = print_page(services.storage, kinds, codes, limit)
+            print_pending(services.storage, kinds, codes)
     exit_with(ExitCode.FOUND if count else ExitCode.OK)
 
 
@@ -164,6 +166,8 @@ def retry(
     message = UNCHANGED if dry_run else RETRY_INTERRUPTED
     with on_interrupt(message), closing(open_services(env_file)) as services:
         _check_codes(services.storage, codes)
+        if not as_json:
+            print_pending(services.storage, kinds, codes)
         named, totals = _retry(services, kinds, ids, codes, dry_run=dry_run)
         requeue = services.settings.sweep.requeue
     if as_json:

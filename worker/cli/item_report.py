@@ -41,6 +41,8 @@ def print_inspection(inspection: Inspection) -> None:
     if state.error:
         echo(f"{state.error.step}: {state.error.message}", style)
     if published:
+        if published.fault and not (state.error and state.error.message == published.fault):
+            echo(f"The record cannot be built: {published.fault}", "red")
         _print_differences(published)
     print_table(Table(_state_rows(inspection), title="State"))
     if published:
@@ -50,8 +52,6 @@ def print_inspection(inspection: Inspection) -> None:
 
 
 def _print_differences(published: PublishedState) -> None:
-    if published.fault:
-        echo(f"The record cannot be built: {published.fault}", "red")
     rows = [
         (difference.field or "(record)", _side(difference.wanted), _side(difference.found))
         for difference in published.differences
@@ -150,6 +150,8 @@ def _print_verdict(inspection: Inspection) -> None:
         echo("No differences found, but the last run ended with an error.", "yellow")
     else:
         echo("No differences found.", "green")
+    if advice := inspection.item.reset_advice:
+        echo(advice)
 
 
 def _side(text: str | None) -> str:

@@ -94,6 +94,9 @@ def wipe(
 
         if _is_confirmed(erasure, account.handle, _Options(dry_run, yes, as_json)):
             _carry_out(run, erasure, as_json=as_json)
+            if not as_json:
+                types = "".join(f" --type {each}" for each in type_names)
+                echo(f"To publish the items again: media-atproto restore {account.handle}{types}")
     exit_with(erasure.code)
 
 

@@ -19,19 +19,25 @@ class ErrorHelp:
 
 _RETRIED = "retried automatically"
 _USED_AGAIN = "the account is tried again automatically, or with `media-atproto accounts --resume`"
+_DUE_AGAIN = (
+    "retried within 15 minutes (`ACCOUNT_PARKED_SECONDS`), or at once with `media-atproto "
+    "accounts --resume USER`"
+)
 _IF_IT_STAYS = "nothing, unless the error stays"
 
 _ACCOUNT_HELP: tuple[ErrorHelp, ...] = (
     ErrorHelp(
         ("wrong_password",),
         "the PDS refuses the stored password; the account is blocked and its items wait",
-        "store the current password in `users.atproto.password`; then the account is tried again",
+        "store the current password in `users.atproto.password`; no login is tried before. Its "
+        f"items are then {_DUE_AGAIN}",
     ),
     ErrorHelp(
         ("second_factor",),
         "the account asks for a second factor at login; the account is blocked and its items wait",
         "store an app password of the account in `users.atproto.password`, or turn off the second "
-        "factor and run `media-atproto accounts --resume`",
+        "factor and run `media-atproto accounts --resume USER`; no login is tried before. With "
+        f"another password, its items are {_DUE_AGAIN}",
     ),
     ErrorHelp(
         ("password_unreadable",),

@@ -32,6 +32,11 @@ class Parked:
     message: str
     until: datetime
 
+    @property
+    def lasts_until_changed(self) -> bool:
+        """Return whether only another password, or an operator, ends the parking."""
+        return self.code in _UNTIL_CHANGED
+
 
 class Parking:
     """Parks accounts; `bound` is a hash of PDS URL and password.
@@ -84,8 +89,8 @@ class Parking:
     def raise_if_parked(self, account: Account, bound: str) -> None:
         parked = self.find(account, bound)
         if parked:
-            until = f"until {rfc3339(parked.until)} or until its password changes"
-            message = f"{parked.message}; parked {until}"
+            until = "" if parked.lasts_until_changed else f"until {rfc3339(parked.until)} or "
+            message = f"{parked.message}; parked {until}until its password changes"
             check = self._next_check(parked.until)
             raise AccountError(message, until=check, step="account", code=parked.code)
 

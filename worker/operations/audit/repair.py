@@ -7,13 +7,13 @@ repair, a new audit and repair can complete it.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from worker.core.clock import after, now
-from worker.core.documents import Account, DocumentId, Failure
+from worker.core.documents import Account, DocumentId, Failure, Status
 from worker.core.errors import MediaError
 from worker.core.records import RecordKey
 from worker.core.redis_errors import RedisUnavailableError
@@ -70,17 +70,21 @@ def removal_guard(did: str, audit: TypeAudit, findings: Sequence[Finding]) -> Re
 
 @dataclass(slots=True)
 class Repairs:
-    """The results of a repair: the numbers of removed records and synced documents.
+    """The results of a repair: the number of removed records, and of documents by new status.
 
     `skipped` counts documents that were not synced, for example because another run holds them.
     `failures` are errors that stopped removals.
     """
 
     removed: int = 0
-    synced: int = 0
+    documents: Counter[Status] = field(default_factory=Counter)
     skipped: int = 0
     refusals: list[RemovalRefusal] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+
+    @property
+    def synced(self) -> int:
+        return self.documents[Status.SYNCED]
 
     @property
     def is_whole(self) -> bool:
@@ -88,9 +92,9 @@ class Repairs:
         return not self.refusals and not self.failures
 
     def combined_with(self, later: Repairs) -> Repairs:
-        """Return `later` with the `removed` and `synced` of both repairs added up."""
-        removed, synced = self.removed + later.removed, self.synced + later.synced
-        return replace(later, removed=removed, synced=synced)
+        """Return `later` with the `removed` and `documents` of both repairs added up."""
+        removed, documents = self.removed + later.removed, self.documents + later.documents
+        return replace(later, removed=removed, documents=documents)
 
 
 def plan_repairs(account: Account | None, types: Iterable[TypeAudit], *, force: bool) -> Repairs:
@@ -106,7 +110,7 @@ def plan_repairs(account: Account | None, types: Iterable[TypeAudit], *, force: 
             else:
                 planned.removed += len({each.key for each in removals})
                 to_sync += [each for each in removals if each.key and is_orphaned(each, each.key)]
-        planned.synced += len(document_ids(to_sync))
+        planned.documents[Status.SYNCED] += len(document_ids(to_sync))
     return planned
 
 
@@ -176,10 +180,9 @@ class Repairer:
                     self.state_updates.apply(kind, state_updates, retry_at=until)
                 ids = [finding.document.ref.id for finding in batch if finding.document]
                 outcomes = self.batches.sync(BatchRequest(kind, owner, ids, self.holder))
-                held = sum(outcome.status is None for outcome in outcomes)
-                repairs.synced += len(ids) - held
-                repairs.skipped += held
-                self.observer(f"{repairs.synced} documents synced")
+                repairs.skipped += sum(outcome.status is None for outcome in outcomes)
+                repairs.documents.update(each.status for each in outcomes if each.status)
+                self.observer(f"{repairs.documents.total()} documents processed")
 
     def _state_update(self, did: str, finding: Finding) -> StateUpdate | None:
         """Build the update that corrects a state; None if the sync needs no update."""

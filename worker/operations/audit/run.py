@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
 from worker.core.clock import now
-from worker.core.documents import Account, Failure
+from worker.core.documents import Account, Failure, Status
 from worker.core.errors import MediaError
 from worker.core.redis_errors import RedisUnavailableError
 from worker.database.mongo import StoreUnavailableError
@@ -173,7 +173,7 @@ class AuditSummary:
     unreadable: list[tuple[Account | None, Failure]] = field(default_factory=list)
     undone: list[tuple[Account | None, str]] = field(default_factory=list)
     removed: int = 0
-    synced: int = 0
+    repaired: Counter[Status] = field(default_factory=Counter)
     skipped: int = 0
 
     def add(self, audited: AuditResult) -> None:
@@ -209,7 +209,7 @@ class AuditSummary:
 
     def _add_repairs(self, account: Account | None, repairs: Repairs) -> None:
         self.removed += repairs.removed
-        self.synced += repairs.synced
+        self.repaired.update(repairs.documents)
         self.skipped += repairs.skipped
         texts = [refusal.text for refusal in repairs.refusals]
         texts += [f"{failure.step}: {failure.message}" for failure in repairs.failures]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from worker.core.documents import Account, Failure, OwnedItem, Status
+from worker.core.documents import Account, OwnedItem, Status, SyncState
 from worker.core.errors import MediaError
 from worker.database.accounts import Accounts
 from worker.database.backlog import TROUBLE
@@ -34,8 +34,9 @@ _WAITING: RawDocument = {
 class BlockedAccount:
     """An account that is parked, or that has pending items with an account error.
 
-    `waiting` is the number of these items. `parked` is None if the account is no longer parked:
-    the items are then retried when they are due.
+    `waiting` is the number of these items, and `retry_at` the time at which the first of them is
+    due. `parked` is None if the account is not parked. `is_resolved` means that it can be used
+    again, for example with another password: the items are retried when they are due.
     """
 
     subject: str
@@ -44,10 +45,33 @@ class BlockedAccount:
     message: str
     parked: Parked | None
     waiting: int
+    retry_at: datetime | None = None
+    is_resolved: bool = False
 
     @property
     def until(self) -> datetime | None:
         return self.parked.until if self.parked else None
+
+    @property
+    def lasts_until_changed(self) -> bool:
+        return self.parked is not None and self.parked.lasts_until_changed
+
+
+@dataclass(slots=True)
+class _Pending:
+    """The pending items of an owner: their number, first error and earliest retry."""
+
+    count: int = 0
+    code: str = ""
+    message: str = ""
+    retry_at: datetime | None = None
+
+    def add(self, state: SyncState) -> None:
+        self.count += 1
+        if state.error and not self.code:
+            self.code, self.message = state.error.code, state.error.message
+        if state.retry_at and (self.retry_at is None or state.retry_at < self.retry_at):
+            self.retry_at = state.retry_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,68 +89,69 @@ class BlockedAccounts:
 
     def all(self) -> list[BlockedAccount]:
         """Return the blocked accounts, ordered by pending items, most first."""
-        waiting, errors = self._count_pending()
+        pending = self._count_pending()
         parked = (self.accounts.by_did(did) for did in self.parking.dids())
-        subjects = {*waiting, *(account.subject for account in parked if account)}
+        subjects = {*pending, *(account.subject for account in parked if account)}
         return _sorted(
-            _make_blocked(account, subject, self._read_parked(account), errors, waiting)
-            for subject in subjects
-            for account in [self.accounts.find(subject)]
+            self._make_blocked(subject, pending.get(subject, _Pending())) for subject in subjects
         )
 
     def without_redis(self) -> list[BlockedAccount]:
         """Return the blocked accounts that have pending items, without the state in Redis."""
-        waiting, errors = self._count_pending()
         return _sorted(
-            _make_blocked(self.accounts.find(subject), subject, None, errors, waiting)
-            for subject in waiting
+            BlockedAccount(
+                subject, self.accounts.find(subject), each.code, each.message, None, each.count
+            )
+            for subject, each in self._count_pending().items()
         )
 
-    def _count_pending(self) -> tuple[Counter[str], dict[str, Failure]]:
-        """Count the pending items by owner, and return the first error of each owner."""
-        waiting: Counter[str] = Counter()
-        errors: dict[str, Failure] = {}
-        for item, error in self._pending():
-            waiting[item.owner] += 1
-            if error:
-                errors.setdefault(item.owner, error)
-        return waiting, errors
+    def _count_pending(self) -> dict[str, _Pending]:
+        """Count the pending items by owner."""
+        pending: dict[str, _Pending] = defaultdict(_Pending)
+        for item, state in self._pending():
+            pending[item.owner].add(state)
+        return {owner: each for owner, each in pending.items() if each.code}
 
     def waiting_for(self, subject: str) -> Iterator[OwnedItem]:
         """Iterate over a user's pending items that have an account error."""
         return (item for item, _ in self._pending() if item.owner == subject)
 
-    def _pending(self) -> Iterator[tuple[OwnedItem, Failure | None]]:
-        fields = {"user": 1, "atproto.error": 1}
+    def _pending(self) -> Iterator[tuple[OwnedItem, SyncState]]:
+        fields = {"user": 1, "atproto.error": 1, "atproto.retryAt": 1}
         for kind in MEDIA_TYPES.values():
             with require_index():
                 found = self.store.collection(kind).find(_WAITING, fields).hint(TROUBLE)
                 for raw in stream(partial(found.batch_size, _CHUNK)):
-                    error = parse_state(raw.get("atproto")).error
-                    yield self.store.to_owned_item(kind, raw), error
+                    yield self.store.to_owned_item(kind, raw), parse_state(raw.get("atproto"))
 
-    def _read_parked(self, account: Account | None) -> Parked | None:
+    def _make_blocked(self, subject: str, pending: _Pending) -> BlockedAccount | None:
+        account = self.accounts.find(subject)
+        parked, is_usable = self._read_parked(account)
+        known = parked or pending
+        if not known.code:
+            return None  # only parked under a former password
+        return BlockedAccount(
+            subject,
+            account,
+            known.code,
+            known.message,
+            parked,
+            pending.count,
+            pending.retry_at,
+            is_resolved=is_usable,
+        )
+
+    def _read_parked(self, account: Account | None) -> tuple[Parked | None, bool]:
+        """Return the parking of an account, and whether it can be used."""
         if account is None:
-            return None
+            return None, False
         try:
-            return self.pds_hosts.for_did(account.did).sessions.find_parked(account)
+            parked = self.pds_hosts.for_did(account.did).sessions.find_parked(account)
         except MediaError as error:
             if error.step == "account":
-                return None  # an account without a known PDS is not parked
+                return None, False  # an account without a known PDS is not parked
             raise
-
-
-def _make_blocked(
-    account: Account | None,
-    subject: str,
-    parked: Parked | None,
-    errors: Mapping[str, Failure],
-    waiting: Counter[str],
-) -> BlockedAccount | None:
-    known = parked or errors.get(subject)
-    if known is None:
-        return None  # only parked under a former password
-    return BlockedAccount(subject, account, known.code, known.message, parked, waiting[subject])
+        return parked, parked is None
 
 
 def _sorted(found: Iterable[BlockedAccount | None]) -> list[BlockedAccount]:

@@ -12,12 +12,13 @@ from typing import Self
 
 from worker.core.cid import cid_of_blob, cid_of_record
 from worker.core.current import is_current, optional_additions
-from worker.core.documents import Account, BlobState, DocumentId, MediaDocument
+from worker.core.documents import Account, BlobState, DocumentId, MediaDocument, Status
 from worker.core.errors import MediaError, PermanentError
 from worker.core.records import RecordKey, RemoteRecord
 from worker.database.accounts import Accounts
 from worker.database.backlog import FAILED
 from worker.database.mongo import mongo_errors
+from worker.database.state import RESET_REASONS, ResetMode
 from worker.database.store import DocumentStore
 from worker.media import MediaType
 from worker.operations.expected import Difference, ExpectedRecords, Record, compare
@@ -60,6 +61,15 @@ class InspectedItem:
     account: Account | None
     plan: str
     wanted: ExpectedItem
+
+    @property
+    def reset_advice(self) -> str:
+        """Return how a wiped item is published again; "" if it is not wiped, or hidden."""
+        is_wiped = _is_reset(self.document) and self.document.state.reason == ResetMode.WIPED.value
+        if not is_wiped or self.document.hidden:
+            return ""
+        user = self.account.handle if self.account else "USER"
+        return f"wiped: `media-atproto restore {user}` publishes it again"
 
     @property
     def key(self) -> RecordKey | None:
@@ -154,7 +164,8 @@ class Inspector:
         wanted = self._build_expected(kind, document, decision, None)
         with mongo_errors():
             content = self.store.collection(kind).find_one({"_id": document.ref.id}, {"atproto": 0})
-        return InspectedItem(kind, document, content or {}, account, describe(decision), wanted)
+        planned = "nothing to do" if _is_reset(document) else describe(decision)
+        return InspectedItem(kind, document, content or {}, account, planned, wanted)
 
     def compare_with_pds(self, item: InspectedItem) -> PublishedState:
         """Compare an item with its record and blobs on the PDS.
@@ -176,6 +187,8 @@ class Inspector:
         self, kind: MediaType, document: MediaDocument, decision: Plan, found: Record | None
     ) -> ExpectedItem:
         """Build what an item should have; `found` is its published record, if known."""
+        if _is_reset(document):
+            return ExpectedItem()
         if not isinstance(decision, Publish):
             keeps_record = isinstance(decision, Skip) and decision.keeps_record
             return ExpectedItem(keeps_record=keeps_record)
@@ -206,6 +219,12 @@ class Inspector:
         if cid_of_blob(data) != blob.cid:
             return "the PDS has other bytes than its CID says"
         return f"older than its source: {blob.error.message}" if blob.error else None
+
+
+def _is_reset(document: MediaDocument) -> bool:
+    """Return whether the records of a wiped or forgotten account must stay removed."""
+    state = document.state
+    return state.status is Status.REMOVED and state.reason in RESET_REASONS
 
 
 def _differences(
