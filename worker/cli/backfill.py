@@ -122,7 +122,7 @@ def backfill(
       new, changed, unchanged  would be synced; unchanged ones without a write
       partial                  would be published, but a file is missing or invalid
       failed                   would not be published
-      pending                  would wait, for example for a parked account
+      pending                  would wait, for example for a blocked account
       removed, skipped         are hidden or incomplete
 
     It reads the repos, and each file that a worker would read, and decodes images. With --quick it
@@ -130,9 +130,9 @@ def backfill(
     password that is not known yet (see `doctor --accounts`).
 
     \b
-    Keys of --json: items, accounts, limit, left_out, owners_without_account; dry_run (results,
-    changed_fields, reasons, missing_records, unreadable_accounts, samples); enqueued; results
-    (statuses, reasons, pending), with --wait.
+    Keys of --json: items, accounts, limit, left_out, owners_without_account, enqueued, and:
+      dry_run  results, changed_fields, reasons, missing_records, unreadable_accounts, samples
+      results  with --wait: statuses, reasons, pending
 
     \b
     Exit codes, with --wait or --dry-run:
