@@ -132,7 +132,7 @@ def backfill(
     \b
     Keys of --json: items, accounts, limit, left_out, owners_without_account, enqueued, and:
       dry_run  results, changed_fields, reasons, missing_records, unreadable_accounts, samples
-      results  with --wait: statuses, reasons, pending
+      results  with --wait: statuses, reasons, skipped_reasons, pending
 
     \b
     Exit codes, with --wait or --dry-run:
@@ -291,5 +291,5 @@ def _report(
         wrong = ("partial", "failed") if scope.failed else ("partial",)
         left = max(left, remaining - sum(count_by_status(statuses, each) for each in wrong))
     if not options.as_json:
-        print_results(statuses, tally.reasons, left)
-    return exit_code(statuses, left), results_as_json(statuses, tally.reasons, left)
+        print_results(statuses, tally, left)
+    return exit_code(statuses, left), results_as_json(statuses, tally, left)
