@@ -15,6 +15,7 @@ from worker.sync.outcome import Outcome
 
 SYNCED = Outcome(ItemRef("mood", 1), Status.SYNCED, "at://")
 LEFT = Outcome(ItemRef("mood", 2), None, "another run is at work on it")
+SKIPPED = Outcome(ItemRef("painting", 4), Status.SKIPPED, "no_code")
 FAILED = Outcome(
     ItemRef("mood", 3),
     Status.FAILED,
@@ -62,6 +63,13 @@ def test_items_are_counted_by_type_status_and_reason(
         reasons={("mood", "field_invalid"): 1},
     )
     assert tally.total == 5
+
+
+def test_skipped_items_are_counted_by_reason(progress: ProgressTracker, backfill: str) -> None:
+    """As in the counts of the status; they are not errors."""
+    progress.report(backfill, "one", "painting", [SKIPPED, SKIPPED], done=True)
+    skipped = {("painting", "no_code"): 2}
+    assert progress.read(backfill) == BackfillProgress(0, {("painting", "skipped"): 2}, {}, skipped)
 
 
 def test_a_batch_that_comes_again_is_waited_for(progress: ProgressTracker, backfill: str) -> None:

@@ -146,7 +146,7 @@ def test_a_password_that_no_key_opens_is_named_and_left(keyring: Keyring) -> Non
     keyring.store(keyring.world.bob, lost)
     result = keyring.rotate()
     assert result.exit_code == 1
-    assert f"no key opens the password of {keyring.world.bob}" in result.stdout
+    assert f"no key decrypts the password of {keyring.world.bob}" in result.stdout
     assert keyring.passwords[keyring.world.bob] == lost
     assert not [word for word in (lost, "canary", *keyring.keys) if word in result.output]
     assert "2 passwords" in result.stdout

@@ -51,7 +51,7 @@ def test_killed_worker_is_reported_with_its_log_and_leaves_no_children(
         await_pool(tmp_path)
         min(of_worker(tmp_path), key=lambda process: process.create_time()).kill()
         with pytest.raises(
-            StackError, match=r"worker stopped by itself \(killed by SIGKILL\)"
+            StackError, match=r"worker stopped unexpectedly \(killed by SIGKILL\)"
         ) as caught:
             wait_for(processes.check, what="the end to be noticed")
         assert "ready." in str(caught.value)

@@ -247,7 +247,7 @@ def test_every_mishap_has_happened(stage: Stage, written: Mapping[str, str]) -> 
     logged = ("TimeLimitExceeded", "no answer from the PDS", "refused a message", "Warm shutdown")
     assert [code for code in told if code not in written["Sentry"]] == []
     assert [text for text in logged if text not in written["logs"]] == []
-    assert "no key opens" in written["commands"]
+    assert "no key decrypts" in written["commands"]
     assert "does not accept the user or the password" in written["commands"]
 
 

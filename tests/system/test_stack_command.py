@@ -66,7 +66,7 @@ def test_worker_ends_with_the_stack(tmp_path: Path, bare_environ: dict[str, str]
         worker.kill()
         assert terminal.exit_code() == 2
         await_nothing_left(terminal)
-    assert "worker stopped by itself (killed by SIGKILL)" in terminal.stderr
+    assert "worker stopped unexpectedly (killed by SIGKILL)" in terminal.stderr
 
 
 def is_worker(process: psutil.Process) -> bool:
@@ -130,7 +130,7 @@ def test_ctrl_c_while_starting_leaves_nothing(tmp_path: Path, bare_environ: dict
 @pytest.mark.parametrize(
     ("child", "said"),
     [
-        ("mongod", ("mongod stopped by itself (killed by SIGKILL)", "mongod.log", '\n  {"t":')),
+        ("mongod", ("mongod stopped unexpectedly (killed by SIGKILL)", "mongod.log", '\n  {"t":')),
         ("sh", ("guard",)),  # without it a SIGKILL would leave orphans
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 import click
 import pytest
@@ -72,10 +73,30 @@ def test_help_says_that_a_command_can_be_interrupted(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_fits_a_narrow_terminal(name: str) -> None:
-    """Lists of exit codes as well, which click does not wrap."""
-    for line in help_of(name, 60).splitlines():
-        assert len(line) <= 60 or len(line.split()) == 1
+@pytest.mark.parametrize("width", [60, 80])
+def test_help_fits_the_terminal(name: str, width: int) -> None:
+    """Lists of exit codes as well, which click does not wrap; examples are copied as one line."""
+    for line in help_of(name, width).splitlines():
+        is_example = line.startswith("    ") and "media-atproto " in line
+        assert len(line) <= width or len(line.split()) == 1 or is_example
+
+
+@pytest.mark.parametrize("name", ["", "lexicons", *COMMANDS])
+@pytest.mark.parametrize("width", [60, 80])
+def test_help_is_not_wrapped_inside_a_word(name: str, width: int) -> None:
+    """Not after the hyphens of an option or a command either."""
+    assert help_of(name, width).split() == help_of(name, 10_000).split()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("width", [60, 80])
+def test_exit_codes_are_indented_below_each_other(name: str, width: int) -> None:
+    """A line that continues one is as wide as it can be."""
+    codes = help_of(name, width).partition("Exit codes")[2].partition("\n\n")[0].splitlines()[1:]
+    for line, following in pairwise(codes):
+        if not re.match(r" {4}\d", following):
+            first, _, _ = following.strip().partition(" ")
+            assert len(f"{line} {first}") > width
 
 
 @pytest.mark.parametrize(
@@ -96,6 +117,16 @@ def test_mistyped_name_gets_a_suggestion(arguments: list[str], suggestion: str) 
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == ExitCode.ERROR
     assert suggestion in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [([], "Missing argument 'ITEM'."), (["paintng", "x"], "Invalid value for 'TYPE': 'paintng'")],
+)
+def test_show_names_the_wrong_argument(arguments: list[str], message: str) -> None:
+    """Not both of them, although they are parsed together."""
+    result = CliRunner().invoke(main, ["show", *arguments])
+    assert (result.exit_code, message in result.stderr) == (ExitCode.ERROR, True)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from bson import Binary, Code, DBRef, Decimal128, Int64, MaxKey, MinKey, ObjectI
 from bson.binary import UuidRepresentation
 from bson.datetime_ms import DatetimeMS
 
-from worker.core.fields import Fields
+from worker.core.fields import FieldError, Fields
 
 IDENTITY = UUID("12345678123456781234567812345678")
 VALUES: dict[str, object] = {
@@ -47,3 +47,21 @@ def test_representation_of_a_uuid_changes_no_fingerprint() -> None:
     """The driver returns a UUID or its bytes, by an option of the connection string."""
     stored = Binary.from_uuid(IDENTITY, UuidRepresentation.STANDARD)
     assert Fields({"mood": IDENTITY}).fingerprint == Fields({"mood": stored}).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "described"),
+    [
+        ("long", "a number"),
+        ("number", "a decimal number"),
+        ("decimal", "a decimal number"),
+        ("code", "code"),
+        ("date", "a date"),
+        ("nested", "an object"),
+        ("id", "a value of the type ObjectId"),
+    ],
+)
+def test_wrong_type_is_named_in_plain_words(name: str, described: str) -> None:
+    """The operator reads it, who need not know Python."""
+    with pytest.raises(FieldError, match=rf"must be text, not {described};"):
+        Fields({"mood": VALUES[name]}).text("mood")

@@ -16,6 +16,7 @@ from worker.core.settings import (
     QueueSettings,
     Settings,
     WatchSettings,
+    WebSettings,
 )
 from worker.core.settings.profiles import PROFILES
 from worker.core.settings.reader import SettingsError
@@ -312,6 +313,19 @@ def test_flower_does_without_no_login(login: str) -> None:
         FlowerSettings.load({"FLOWER_BASIC_AUTH": login})
     assert "secret" not in str(refused.value)
     assert FlowerSettings.load({"FLOWER_BASIC_AUTH": "ops:secret"}).basic_auth.reveal()
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"), [(FlowerSettings, "FLOWER_BASIC_AUTH"), (WebSettings, "WEB_BASIC_AUTH")]
+)
+def test_missing_login_is_explained(
+    settings: type[FlowerSettings | WebSettings], name: str
+) -> None:
+    """With an example; `stack` is not suggested, because it sets no login."""
+    with pytest.raises(SettingsError) as refused:
+        settings.load({})
+    assert f'{name}="ops:$(openssl rand -hex 16)"' in str(refused.value)
+    assert "stack" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "show": ("worker.cli.items:show", "Show an item's document, state and record."),
     "flower": ("worker.cli.flower:flower", "Run Flower, which shows workers and tasks."),
     "alive": ("worker.cli.alive:alive", "Check that a worker or beat is running."),
-    "rotate-keys": ("worker.cli.keys:rotate_keys", "Seal all secrets with the first key."),
+    "rotate-keys": ("worker.cli.keys:rotate_keys", "Encrypt all secrets with the first key."),
     "new-key": ("worker.cli.keys:new_key", "Print a new key for SECRET_KEYS."),
 }
 
@@ -111,7 +111,7 @@ def main(ctx: click.Context, env_file: Path | None) -> None:
       media-atproto demo
 
     \b
-    Run services, and a worker that publishes documents of your own (docs/your-data.md):
+    Run services and a worker for documents of your own (docs/your-data.md):
       media-atproto stack --user alice --worker --env-file .env
       media-atproto show mood first-mood
 

@@ -14,6 +14,7 @@ from worker.cli.output import ExitCode, echo, exit_with
 @click.command()
 @click.argument(
     "file",
+    required=False,
     type=click.Path(dir_okay=False, path_type=Path),
     envvar="HEARTBEAT_FILE",
 )
@@ -25,7 +26,7 @@ from worker.cli.output import ExitCode, echo, exit_with
     metavar="SECONDS",
     help="Maximum time since the file was touched.",
 )
-def alive(file: Path, within: float) -> None:
+def alive(file: Path | None, within: float) -> None:
     """Check by its heartbeat FILE that a worker or beat is running.
 
     FILE is the HEARTBEAT_FILE of the process; the default is that variable. A worker touches the
@@ -41,6 +42,9 @@ def alive(file: Path, within: float) -> None:
     \b
       media-atproto alive /run/media-atproto/live.heartbeat --within 60
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
+    if file is None:
+        message = "HEARTBEAT_FILE is not set either."
+        raise click.MissingParameter(message, param_hint="'FILE'", param_type="argument")
     age = _age(file)
     if age is None:
         _exit_not_alive(f"not alive: {file} does not exist")

@@ -112,7 +112,7 @@ def backfill(
       new, changed, unchanged  would be synced; unchanged ones without a write
       partial                  would be published, but a file is missing or invalid
       failed                   would not be published
-      pending                  would wait, for example for a parked account
+      pending                  would wait, for example for a blocked account
       removed, skipped         are hidden or incomplete
 
     It reads the repos, and each file that a worker would read, and decodes images. With --quick it
@@ -120,9 +120,9 @@ def backfill(
     password that is not known yet (see `doctor --accounts`).
 
     \b
-    Keys of --json: items, accounts, limit, left_out, owners_without_account; dry_run (results,
-    changed_fields, reasons, missing_records, unreadable_accounts, samples); enqueued; results
-    (statuses, reasons, pending), with --wait.
+    Keys of --json: items, accounts, limit, left_out, owners_without_account, enqueued, and:
+      dry_run  results, changed_fields, reasons, missing_records, unreadable_accounts, samples
+      results  with --wait: statuses, reasons, skipped_reasons, pending
 
     \b
     Exit codes, with --wait or --dry-run:
@@ -288,5 +288,5 @@ def _report(
         wrong = ("partial", "failed") if scope.failed else ("partial",)
         left = max(left, remaining - sum(count_by_status(statuses, each) for each in wrong))
     if not options.as_json:
-        print_results(statuses, tally.reasons, left)
-    return exit_code(statuses, left), results_as_json(statuses, tally.reasons, left)
+        print_results(statuses, tally, left)
+    return exit_code(statuses, left), results_as_json(statuses, tally, left)

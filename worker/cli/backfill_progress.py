@@ -33,8 +33,12 @@ class PlainProgress:
         if spent < self._printed_at + _LINE_EVERY or tally == self._printed:
             return
         self._printed_at, self._printed = spent, tally
-        rate = tally.total / spent
-        echo(f"{tally.total} of {self._total}, {rate:.0f}/s{reasons_of(tally)}", err=True)
+        parts = (
+            f"{tally.total} of {self._total}",
+            f"{tally.total / spent:.0f}/s",
+            reasons_of(tally),
+        )
+        echo(", ".join(filter(None, parts)), err=True)
 
 
 class LiveProgress:
@@ -88,4 +92,4 @@ def reasons_of(tally: BackfillProgress, type_name: str | None = None) -> str:
     for (kind, reason), number in tally.reasons.items():
         if type_name in {None, kind}:
             counts[reason] += number
-    return "".join(f", {shown(reason)} {number}" for reason, number in counts.most_common(4))
+    return ", ".join(f"{shown(reason)} {number}" for reason, number in counts.most_common(4))

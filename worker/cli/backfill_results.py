@@ -44,31 +44,42 @@ def exit_code(statuses: Mapping[tuple[str, str], int], remaining: int) -> ExitCo
 
 def print_results(
     statuses: Mapping[tuple[str, str], int],
-    reasons: Mapping[tuple[str, str], int],
+    tally: BackfillProgress,
     remaining: int,
 ) -> None:
     """Print the number of items by type and status, and the reasons of the others."""
     rows = [(name, status, str(number)) for (name, status), number in sorted(statuses.items())]
     styles = [STYLES.get(status, "") for _, status, _ in rows]
     print_table(Table(rows, header=("type", "status", "items"), styles=styles))
-    errors = [(name, code, str(number)) for (name, code), number in sorted(reasons.items())]
-    title = "Errors by reason"
-    print_table(Table(errors, header=("type", "reason", "items"), title=title))
+    for title, reasons in (
+        ("Errors by reason", tally.reasons),
+        ("Skipped by reason", tally.skipped),
+    ):
+        lines = [(name, reason, str(n)) for (name, reason), n in sorted(reasons.items())]
+        print_table(Table(lines, header=("type", "reason", "items"), title=title))
     if remaining:
         echo(f"{remaining} items are pending; the sweep enqueues them later", "yellow")
 
 
 def results_as_json(
     statuses: Mapping[tuple[str, str], int],
-    reasons: Mapping[tuple[str, str], int],
+    tally: BackfillProgress,
     remaining: int,
 ) -> Mapping[str, object]:
     """Return the results as the value of `results` in the JSON object."""
     types: dict[str, dict[str, int]] = {}
     for (name, status), number in sorted(statuses.items()):
         types.setdefault(name, {})[status] = number
-    errors = [
-        {"type": name, "reason": code, "items": number}
-        for (name, code), number in sorted(reasons.items())
+    return {
+        "statuses": types,
+        "reasons": _reasons_as_json(tally.reasons),
+        "skipped_reasons": _reasons_as_json(tally.skipped),
+        "pending": remaining,
+    }
+
+
+def _reasons_as_json(reasons: Mapping[tuple[str, str], int]) -> list[Mapping[str, object]]:
+    return [
+        {"type": name, "reason": reason, "items": number}
+        for (name, reason), number in sorted(reasons.items())
     ]
-    return {"statuses": types, "reasons": errors, "pending": remaining}

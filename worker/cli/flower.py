@@ -47,7 +47,8 @@ def flower(env_file: Path | None, host: str, port: int, db: Path | None) -> None
          can change its file
 
     \b
-      FLOWER_BASIC_AUTH=ops:secret media-atproto flower --db /var/lib/media-atproto/flower
+      FLOWER_BASIC_AUTH="ops:$(openssl rand -hex 16)" media-atproto flower
+      media-atproto flower --db /var/lib/media-atproto/flower
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     complete_environment(env_file)
     if importlib.util.find_spec("flower") is None:

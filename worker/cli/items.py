@@ -44,6 +44,7 @@ _SETTLED = frozenset({Status.SYNCED, Status.SKIPPED, Status.REMOVED})
 
 
 _TYPES = Choice(list(MEDIA_TYPES))
+_TYPE_ARGUMENT = click.Argument(["type"], type=_TYPES, metavar="TYPE")  # for errors of `show`
 _TYPE = click.argument("type_name", metavar="TYPE", type=_TYPES)
 _ID = click.argument("item_id", metavar="ID", type=as_item_id)
 _USER = click.option(
@@ -167,17 +168,19 @@ def _find_subject(name: str) -> str:
 
 
 def _parse_item(
-    ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...]
+    ctx: click.Context, _parameter: click.Parameter, words: tuple[str, ...]
 ) -> tuple[str | None, str]:
     """Split `[TYPE] ITEM`; raises click.BadParameter for an unknown type."""
+    if not words:
+        raise click.MissingParameter(ctx=ctx, param_hint="'ITEM'", param_type="argument")
     *types, item = words
     if len(types) > 1:
         raise click.UsageError("give one item: [TYPE] ITEM", ctx)
-    return (_TYPES.convert(types[0], parameter, ctx) if types else None), item.strip()
+    return (_TYPES.convert(types[0], _TYPE_ARGUMENT, ctx) if types else None), item.strip()
 
 
 @click.command()
-@click.argument("named", nargs=-1, required=True, metavar="[TYPE] ITEM", callback=_parse_item)
+@click.argument("named", nargs=-1, metavar="[TYPE] ITEM", callback=_parse_item)
 @click.option("--json", "as_json", is_flag=True, help="Print all details as JSON.")
 @click.pass_obj
 def show(env_file: Path | None, named: tuple[str | None, str], *, as_json: bool) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _INTERRUPTED = (
     "Interrupted: all secrets can still be read, as long as no key is removed from SECRET_KEYS. "
-    "To seal the rest, run the same command again."
+    "To encrypt the rest, run the same command again."
 )
 
 
@@ -58,13 +58,13 @@ def new_key() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers as a JSON object.")
 @click.pass_obj
 def rotate_keys(env_file: Path | None, *, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Seal all stored secrets with the first of SECRET_KEYS.
+    """Encrypt all stored secrets with the first of SECRET_KEYS.
 
     These are the passwords in MongoDB, also plain ones, and the sessions in Redis. Prints which
-    keys are no longer needed, so that they can be removed, and which passwords no key opens.
+    keys are no longer needed, so that they can be removed, and which passwords no key decrypts.
 
     First put the new key before the old one in SECRET_KEYS and restart all workers: a worker
-    without the new key cannot read secrets that are sealed with it. This command can run while
+    without the new key cannot read secrets that are encrypted with it. This command can run while
     workers run; it can be interrupted and repeated.
 
     Other programs may read the passwords in MongoDB in plain text. So this command warns before it
@@ -72,8 +72,8 @@ def rotate_keys(env_file: Path | None, *, dry_run: bool, yes: bool, as_json: boo
 
     \b
     Exit codes:
-      0  all secrets are sealed with the first key (with --dry-run: could be)
-      1  no key opens a password, or a secret changed meanwhile: run it again;
+      0  all secrets are encrypted with the first key (with --dry-run: could be)
+      1  no key decrypts a password, or a secret changed meanwhile: run it again;
          or the confirmation was wrong
       2  error: wrong usage, or a service does not respond
       130  interrupted
@@ -146,18 +146,18 @@ def _print_page(report: _Report) -> None:
     """Print how many secrets each key sealed, and which keys are still needed."""
     if report.sealed:
         passwords, sessions = report.sealed
-        echo(f"Sealed with the first key: {passwords} passwords, {sessions} sessions.")
+        echo(f"Encrypted with the first key: {passwords} passwords, {sessions} sessions.")
     columns = (report.passwords, report.sessions)
     rows = [
-        (f"key {n}" + (" (seals)" if n == 1 else ""), *(str(held.by_key[n]) for held in columns))
+        (f"key {n}" + (" (encrypts)" if n == 1 else ""), *(str(held.by_key[n]) for held in columns))
         for n in range(1, report.keys + 1)
     ]
     rows.append(("plain", *(str(held.plain) for held in columns)))
-    rows.append(("no key opens", *(str(len(held.unreadable)) for held in columns)))
+    rows.append(("no key decrypts", *(str(len(held.unreadable)) for held in columns)))
     print_table(Table(rows, header=("", "passwords", "sessions")))
     for subject in report.passwords.unreadable:
         advice = "restore the missing key, or store the password again"
-        echo(f"no key opens the password of {subject}: {advice}")
+        echo(f"no key decrypts the password of {subject}: {advice}")
     if not report.sealed:
         echo("Nothing was changed.")
     for n in range(2, report.keys + 1):

@@ -43,7 +43,7 @@ def lexicons() -> None:
     """Check and publish the lexicons of all media types."""
 
 
-@lexicons.command()
+@lexicons.command(short_help="Check that the lexicons are valid.")
 @click.option(
     "--against",
     metavar="WHERE",
@@ -83,7 +83,7 @@ def check(env_file: Path | None, against: str | None, *, as_json: bool) -> None:
     exit_with(ExitCode.FOUND if found else ExitCode.OK)
 
 
-@lexicons.command()
+@lexicons.command(short_help="Publish the lexicons as records.")
 @click.argument("nsids", metavar="[NSID]...", nargs=-1)
 @click.option(
     "--account",

@@ -71,9 +71,13 @@ def stack(data: Path, env_file: Path | None, users: Sequence[str], *, worker: bo
     GUEST_BUCKET and GUEST_SUBJECT are those of aesthetic.computer unless they are set.
 
     \b
-    In one terminal:               media-atproto stack --user alice --worker --env-file .env
-    in others, which find .env:    media-atproto enqueue mood ID
-    for other programs:            set -a; . ./.env; set +a
+    In one terminal:
+      media-atproto stack --user alice --worker --env-file .env
+
+    \b
+    In others, where commands of media-atproto find .env, and for other programs:
+      media-atproto enqueue mood ID
+      set -a; . ./.env; set +a
 
     docs/your-data.md explains which documents and files can be published.
 

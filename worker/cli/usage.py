@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 else:
     _Names = click.Choice  # not generic before click 8.4
 
-_LIST = re.compile(r" *\S+ {2,}")  # the name in a line of a list, and the spaces after it
+_LIST = re.compile(r" *\S+( \S+)* {2,}")  # the name in a line of a list, and the spaces after it
+_CONTINUATION = re.compile(r"\n {5,}(?=\S)")  # in a list, before another line of the same entry
+_EXAMPLE = re.compile(r" +([A-Z_]+=.* )?media-atproto ")  # a command, to be copied as one line
+_HYPHEN = "\N{NON-BREAKING HYPHEN}"  # click breaks words after other hyphens
 
 
 class Choice(_Names):
@@ -31,16 +35,27 @@ class Choice(_Names):
 
 
 class _HelpFormatter(click.HelpFormatter):
-    """Also wraps the lines of blocks that click leaves as they are."""
+    """Wraps texts only at spaces, also in blocks that click leaves as they are."""
+
+    def write_text(self, text: str) -> None:
+        super().write_text(_CONTINUATION.sub(" ", text).replace("-", _HYPHEN))
+
+    def write_dl(
+        self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
+        unbroken = [(name, text.replace("-", _HYPHEN)) for name, text in rows]
+        super().write_dl(unbroken, col_max, col_spacing)
 
     def getvalue(self) -> str:
-        return "\n".join(self._lines(super().getvalue()))
+        lines = super().getvalue().replace(_HYPHEN, "-").split("\n")
+        return "\n".join(chain.from_iterable(map(self._wrap, lines)))
 
-    def _lines(self, text: str) -> Iterator[str]:
-        for line in text.split("\n"):
-            name = _LIST.match(line)
-            indent = len(name[0]) if name else len(line) - len(line.lstrip()) + 2
-            yield from wrap(line, self.width, indent)
+    def _wrap(self, line: str) -> Sequence[str]:
+        if _EXAMPLE.match(line):
+            return [line]
+        name = _LIST.match(line)
+        indent = len(name[0]) if name else len(line) - len(line.lstrip())
+        return wrap(line, self.width, indent)
 
 
 class _Context(click.Context):

@@ -28,6 +28,7 @@ def watch(env_file: Path | None) -> None:
     replica set. The position is saved in the collection atproto_watch; a watcher that was stopped
     or killed continues from there. Several may run at the same time: duplicate messages change
     nothing. If MongoDB's oplog no longer contains the position, a sweep finds the differences.
+    docs/operations.md lists changes that are not detected.
 
     \b
     Exit codes:
@@ -36,7 +37,6 @@ def watch(env_file: Path | None) -> None:
 
     \b
       media-atproto watch
-      docs/operations.md lists changes that are not detected
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     interrupt_on_signals()
     try:

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TypeGuard
 
 import bson
-from bson import CodecOptions, Decimal128
+from bson import Code, CodecOptions, Decimal128
 from bson.binary import UuidRepresentation
 
 from worker.core.errors import PermanentError
@@ -18,6 +18,19 @@ from worker.core.errors import PermanentError
 _OPTIONS: CodecOptions[dict[str, object]] = CodecOptions(
     uuid_representation=UuidRepresentation.STANDARD
 )
+_TYPES: Mapping[type, str] = {
+    bool: "a boolean",  # before int, its base
+    int: "a number",
+    float: "a decimal number",
+    Decimal128: "a decimal number",
+    Code: "code",  # before str, its base
+    str: "other text",
+    datetime: "a date",
+    dict: "an object",
+    list: "an array",
+    bytes: "binary data",
+    type(None): "null",
+}
 
 
 class FieldError(PermanentError):
@@ -43,8 +56,16 @@ def is_zero(value: object) -> bool:
 
 
 def wrong_type(name: str, wanted: str, value: object) -> FieldError:
-    """Build the FieldError for a value that is not `wanted`, such as "a text"."""
-    return FieldError(name, f"must be {wanted}, not {type(value).__name__}")
+    """Build the FieldError for a value that is not `wanted`, such as "text"."""
+    return FieldError(name, f"must be {wanted}, not {_describe(value)}")
+
+
+def _describe(value: object) -> str:
+    """Return the type of a value in the terms of MongoDB's documentation."""
+    for kind, described in _TYPES.items():
+        if isinstance(value, kind):
+            return described
+    return f"a value of the type {type(value).__name__}"
 
 
 class Fields:
@@ -84,7 +105,7 @@ class Fields:
                 continue
             value = self._values[candidate]
             if not is_text(value):
-                raise wrong_type(candidate, "a text", value)
+                raise wrong_type(candidate, "text", value)
             return value
         return None
 

@@ -97,7 +97,7 @@ class Finish(Enum):
 
 def invalid_id_error(raw_id: object) -> FieldError:
     """Build the error of a document whose `_id` cannot be sent in a message."""
-    wanted = "an ObjectId, a text of 1 to 512 characters or a whole number"
+    wanted = "an ObjectId, text of 1 to 512 characters or a whole number"
     return wrong_type("_id", wanted, raw_id)
 
 
@@ -328,7 +328,7 @@ class DocumentStore:
             ref=ItemRef(kind.name, _id_of(raw)),
             owner=str(owner),
             is_guest=owner == self.guest_subject,
-            fault=None if is_text(owner) else wrong_type("user", "a text", owner),
+            fault=None if is_text(owner) else wrong_type("user", "text", owner),
             hidden=kind.hidden_reason(raw),
             fields=Fields(content),
             state=parse_state(raw.get("atproto")),

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from worker.core.secrets import Secret
-from worker.core.settings.reader import EnvironmentReader
+from worker.core.settings.reader import Check, EnvironmentReader
 from worker.core.settings.validators import (
     check_database_name,
     check_dsn,
@@ -144,8 +144,7 @@ class FlowerSettings:
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> FlowerSettings:
         """Read FLOWER_BASIC_AUTH; raises SettingsError if it is missing or invalid."""
-        with EnvironmentReader(environ) as reader:
-            return cls(Secret(reader.valid_text("FLOWER_BASIC_AUTH", check_flower_login)))
+        return cls(Secret(_read_login(environ, "FLOWER_BASIC_AUTH", check_flower_login)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +157,15 @@ class WebSettings:
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> WebSettings:
         """Read WEB_BASIC_AUTH; raises SettingsError if it is missing or invalid."""
-        with EnvironmentReader(environ) as reader:
-            login = reader.valid_text("WEB_BASIC_AUTH", check_login, "")
-            if not login:
-                hint = 'of the form user:password (make one: echo "ops:$(openssl rand -hex 16)")'
-                reader.report_missing("WEB_BASIC_AUTH", f", {hint}")
-            user, _, password = login.partition(":")
-            return cls(user, Secret(password))
+        user, _, password = _read_login(environ, "WEB_BASIC_AUTH", check_login).partition(":")
+        return cls(user, Secret(password))
+
+
+def _read_login(environ: Mapping[str, str], name: str, check: Check) -> str:
+    """Return `user:password`, which `stack` does not set; raises SettingsError."""
+    with EnvironmentReader(environ, "See .env.example.") as reader:
+        login = reader.valid_text(name, check, "")
+        if not login:
+            example = f'{name}="ops:$(openssl rand -hex 16)"'
+            reader.report_missing(name, f", of the form user:password (for example {example})")
+    return login

@@ -19,6 +19,7 @@ Check = Callable[[str], str | None]
 """Returns None for a valid value, else an error text to follow the variable name."""
 
 FILE_SUFFIX = "_FILE"
+_ADVICE = "See .env.example, or run 'media-atproto stack --env-file .env' for services to try."
 
 
 def file_variable(name: str) -> str:
@@ -29,20 +30,18 @@ def file_variable(name: str) -> str:
 class SettingsError(ValueError):
     """The message lists all missing and invalid environment variables."""
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, problems: list[str], advice: str = _ADVICE) -> None:
         lines = "\n".join(f"  {problem}" for problem in problems)
-        super().__init__(
-            f"The environment is not complete:\n{lines}\n"
-            "See .env.example, or run 'media-atproto stack --env-file .env' for services to try."
-        )
+        super().__init__(f"The environment is not complete:\n{lines}\n{advice}")
         self.problems = tuple(problems)
 
 
 class EnvironmentReader:
     """Context manager to read variables; exit raises SettingsError for all problems."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], advice: str = _ADVICE) -> None:
         self._environ = environ
+        self._advice = advice
         self._unreadable: set[str] = set()
         self.problems: list[str] = []
         self.profile = NO_PROFILE
@@ -53,7 +52,7 @@ class EnvironmentReader:
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
         if error is None and self.problems:
-            raise SettingsError(self.problems)
+            raise SettingsError(self.problems, self._advice)
 
     def text(self, name: str, default: str | None = None) -> str:
         """Return the value of a variable, which is required if it has no default."""

@@ -64,7 +64,8 @@ class Service:
     def check(self) -> None:
         """Raise StackError if the process ended without being stopped."""
         if self._wanted and not self.running:
-            raise self._error(f"{self.name} stopped by itself ({self._describe_exit()}).")
+            message = f"{self.name} stopped unexpectedly ({self._describe_exit()})"
+            raise self._error(f"{message}; start the same command again.")
 
     def start(self) -> None:
         """Start the service unless it is running, and wait until it is ready.

@@ -6,17 +6,18 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from redis import Redis
 from redis.exceptions import RedisError
 
+from worker.core.documents import Status
 from worker.core.redis_errors import redis_errors
 from worker.sync.outcome import Outcome
 
 _KEPT = 7 * 86_400  # seconds
 # The counters of `report`; other fields are ignored.
-_NAME = re.compile(r"(status|reason):([\w.-]{1,64}):([\w.-]{1,64})", re.ASCII)
+_NAME = re.compile(r"(status|reason|skipped):([\w.-]{1,64}):([\w.-]{1,64})", re.ASCII)
 _NUMBER = re.compile(rb"[0-9]{1,19}")
 
 log = logging.getLogger(__name__)
@@ -27,12 +28,13 @@ class BackfillProgress:
     """The progress of one backfill, as reported by workers.
 
     `batches` is the number of unfinished batches. `ended` counts items by type and status,
-    `reasons` counts errors by type and code.
+    `reasons` counts errors by type and code, `skipped` skipped items by type and reason.
     """
 
     batches: int
     ended: Mapping[tuple[str, str], int]
     reasons: Mapping[tuple[str, str], int]
+    skipped: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -57,8 +59,10 @@ class ProgressTracker:
     ) -> None:
         """Count the outcomes of a batch; `done` ends the batch. Redis errors are logged."""
         errors = [outcome.error for outcome in outcomes if outcome.error]
+        skipped = [outcome.detail for outcome in outcomes if outcome.status is Status.SKIPPED]
         counts = Counter(f"status:{type_name}:{outcome.name}" for outcome in outcomes)
         counts += Counter(f"reason:{type_name}:{error.code}" for error in errors)
+        counts += Counter(f"skipped:{type_name}:{reason}" for reason in skipped)
         try:
             with self._redis.pipeline(transaction=False) as pipe:
                 for name, number in counts.items():
@@ -86,6 +90,7 @@ class ProgressTracker:
             batches=int(batches),
             ended={(key[1], key[2]): n for key, n in numbers.items() if key[0] == "status"},
             reasons={(key[1], key[2]): n for key, n in numbers.items() if key[0] == "reason"},
+            skipped={(key[1], key[2]): n for key, n in numbers.items() if key[0] == "skipped"},
         )
 
     def forget(self, backfill: str) -> None:
