@@ -41,9 +41,11 @@ def world(worlds: Worlds) -> Iterator[World]:
         arguments = ("sync", "mood", str(removed), "--user", opened.ada)
         call(opened, *arguments, PDS_URL="http://127.0.0.1:9")
         # A pending item whose age does not change during the tests.
-        old = {"_id": ObjectId.from_datetime(now() - timedelta(days=3, hours=1)), "mood": "old"}
+        since = now() - timedelta(days=3, hours=1)
+        error = {"step": "write", "code": "pds_5xx", "message": "502", "at": since}
+        state = {"status": "pending", "failingSince": since, "error": error}
         moods = opened.services.storage.store.collection(media_type("mood"))
-        moods.insert_one({**old, "when": now(), "atproto": {"status": "pending"}})
+        moods.insert_one({"mood": "old", "when": now(), "atproto": state})
         set_password(opened, opened.bob, "not it")
         opened.sync("mood", platform.save_mood("calm", opened.bob))
         yield opened
