@@ -40,6 +40,7 @@ from worker.core.settings.reader import EnvironmentReader, SettingsError
 from worker.core.settings.validators import http_url_checker
 from worker.core.text import printable, printable_lines, truncate
 from worker.database.mongo import RawDocument, connect, mongo_errors
+from worker.operations.unavailable import explain
 
 _APP_PASSWORD = "media-atproto"  # noqa: S105 - its name
 _ADMIN_PASSWORD = "PDS_ADMIN_PASSWORD="  # noqa: S105 - the name of a variable
@@ -239,7 +240,7 @@ if __name__ == "__main__":
         loaded = Configuration.load(os.environ)
         main(loaded, chosen.subject, chosen.handle, chosen.email, plain=chosen.plain)
     except (AccountError, MediaError, SettingsError) as error:
-        sys.stderr.write(f"{printable_lines(str(error))}\n")
+        sys.stderr.write(f"{printable_lines(explain(error))}\n")
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

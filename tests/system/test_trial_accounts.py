@@ -166,7 +166,7 @@ def test_an_existing_account_is_kept(trial_run: Trial) -> None:
 def test_a_refusal_of_the_pds_is_reported(trial_run: Trial) -> None:
     """Nothing is stored, and there is no traceback."""
     refused = trial_run.create("auth0|hal", "hal.elsewhere.example", "hal@example.com")
-    assert refused.returncode == 1
-    assert "the PDS refused" in refused.stderr
+    assert refused.returncode == 2
+    assert "refused createAccount" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert trial_run.stored("auth0|hal") == {}
