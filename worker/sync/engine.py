@@ -411,5 +411,5 @@ def _still_removed_state(state: SyncState, hidden: str | None) -> SyncState:
 def _removed_state(state: SyncState, reason: str | None) -> SyncState:
     # A PDS drops a blob with its last reference: an item that is shown again uploads it.
     gone = replace(_settled_state(state), uri=None, cid=None, adopted=False, blobs={}, links={})
-    dated = replace(gone, synced_at=now(), published_at=None)
+    dated = replace(gone, synced_at=now(), published_at=None, remake=False)
     return replace(dated, status=Status.REMOVED, reason=reason)

@@ -181,6 +181,7 @@ class Publisher:
             published_at=state.published_at if prepared.is_current else at,
             retry_at=None,
             held_until=None,
+            remake=state.remake and any(blob.error for blob in attachments.blobs.values()),
         )
         faults = attachments.faults
         if not faults:
