@@ -379,6 +379,31 @@ def test_wrong_use_ends_it_with_2(world: World, wrong: list[str]) -> None:
     assert call(world, "backfill", *wrong).exit_code == 2
 
 
+def test_types_without_thumbnails_are_named(world: World) -> None:
+    """No thumbnail can be made again; nothing is marked."""
+    options = ["--type", "mood", "--type", "painting", "--type", "piece"]
+    result = call(world, "backfill", "--remake-thumbnails", *options)
+    assert result.exit_code == 2
+    assert "--remake-thumbnails: there are none of mood, piece" in result.stderr
+
+
+def test_thumbnails_are_made_again_on_request(scene: Scene) -> None:
+    """Of published items. With the same bytes, and in a dry run, no record is written."""
+    world = scene.world
+    (painting,) = save_paintings(world, 1)
+    sync_batch(world, "painting", [painting])
+    revision, state = world.revision(world.dids[world.ada]), world.platform.states("painting")
+    rehearsed = call(world, "backfill", "--remake-thumbnails", "--dry-run")
+    assert ["painting", "unchanged", "1"] in lines(rehearsed.stdout)
+    assert world.platform.states("painting") == state
+    done = call(world, "backfill", "--remake-thumbnails", "--wait")
+    assert done.exit_code == 0
+    assert done.stdout.startswith("1 item marked: their thumbnails are made again\n")
+    assert ["painting", "synced", "1"] in lines(done.stdout)
+    assert world.revision(world.dids[world.ada]) == revision
+    assert_agreement(world)
+
+
 def test_restore_publishes_what_was_wiped(scene: Scene) -> None:
     """Where it was before; what is nuked, and what is another's, stays away."""
     world = scene.world

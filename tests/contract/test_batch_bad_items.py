@@ -124,6 +124,7 @@ def test_a_builder_that_returns_no_draft_harms_no_neighbours(world: World) -> No
         Draft(MOOD.nsid, {}, blobs=cast("dict[str, BlobSpec]", ["thumbnail"])),
         Draft(MOOD.nsid, {}, blobs={"thumbnail": cast("BlobSpec", "x.png")}),
         Draft(MOOD.nsid, {}, blobs={"not in the lexicon": spec}),
+        Draft(MOOD.nsid, {}, blobs={"not declared": BlobSpec((), BlobTransform.THUMBNAIL)}),
         Draft(MOOD.nsid, cast("dict[str, str]", None)),
         Draft(MOOD.nsid, {"$type": cast("str", object())}),
     )

@@ -24,6 +24,7 @@ from worker.operations.backfill.queries import (
     FAILED,
     PARTIAL,
     PENDING,
+    SYNCED,
     UNSEEN,
     BackfillQueries,
     StatusGroup,
@@ -101,6 +102,7 @@ OF_SWEEP: dict[str, tuple[int, Query]] = {
     "changed": (50, lambda w: w.backlog.find_changed(MOOD, 50)),
     "changed, further on": (51, lambda w: w.backlog.find_changed(MOOD, 50)),
     "mark": (1, lambda w: w.backlog.mark(MOOD, [ItemRef("mood", first(w))], after(60))),
+    "mark remake": (1, lambda w: w.backlog.mark_remake(MOOD, [first(w)], after(60))),
     "removals": (1, lambda w: list(w.removals.due())),
     "removal done": (1, lambda w: w.removals.delete(Removal("mood", "auth0|u1", id="1"))),
 }
@@ -123,6 +125,7 @@ OF_A_RUN: dict[str, tuple[int, Query]] = {
 # pending there is one more: the one that was revived.
 OF_BACKFILL: dict[str, tuple[int, Query]] = {
     "owners of never published": (100, lambda w: owners(w, UNSEEN)),
+    "owners of synced": (600, lambda w: owners(w, SYNCED)),
     "owners of pending": (61, lambda w: owners(w, PENDING)),
     "owners of failed": (60, lambda w: owners(w, FAILED)),
     "owners of partial": (60, lambda w: owners(w, PARTIAL)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,6 +79,12 @@ def _with_options(command: _Command) -> _Command:
 @click.option("--guests", is_flag=True, help="Only guests' items; with --user, these as well.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Enqueue at most N items.")
 @click.option("--failed", is_flag=True, help="Include failed items.")
+@click.option(
+    "--remake-thumbnails",
+    "remake",
+    is_flag=True,
+    help="Make all thumbnails again, also of items that are published.",
+)
 @_with_options
 @click.pass_obj
 def backfill(
@@ -89,6 +95,7 @@ def backfill(
     *,
     guests: bool,
     failed: bool,
+    remake: bool,
     dry_run: bool,
     samples: int,
     quick: bool,
@@ -107,6 +114,11 @@ def backfill(
     them. It can be interrupted and repeated at any time: enqueued items are still processed, and
     the next run enqueues the remaining ones.
 
+    --remake-thumbnails covers only types with thumbnails, and also their published items. All items
+    are marked first, and published ones become pending: if the command is interrupted then, the
+    sweep enqueues them. A record is written again only if the bytes of its thumbnail change. If an
+    image is missing or invalid, its record stays as it is, and the item is partial.
+
     \b
     --dry-run reports what would be done with each item, and changes nothing:
       new, changed, unchanged  would be synced; unchanged ones without a write
@@ -116,8 +128,9 @@ def backfill(
       removed, skipped         are hidden or incomplete
 
     It reads the repos, and each file that a worker would read, and decodes images. With --quick it
-    only checks that files exist, and their size. It does not log in, so it does not find a wrong
-    password that is not known yet (see `doctor --accounts`).
+    only checks that files exist, and their size; with --remake-thumbnails, each record with a
+    thumbnail then counts as changed. It does not log in, so it does not find a wrong password that
+    is not known yet (see `doctor --accounts`).
 
     \b
     Keys of --json: items, accounts, limit, left_out, owners_without_account, enqueued, and:
@@ -135,12 +148,35 @@ def backfill(
     from worker.operations.backfill.planner import Scope
 
     options = _Options(dry_run, samples, quick, wait, as_json)
+    kinds = _types_with_thumbnails(type_names) if remake else chosen_types(type_names)
     with closing(open_services(env_file)) as services:
         owners = [services.storage.accounts.resolve(name).subject for name in names]
         owners += [services.settings.guest_subject] if guests else []
-        scope = Scope(chosen_types(type_names), owners or None, failed=failed, limit=limit)
+        scope = Scope(kinds, owners or None, failed=failed, synced=remake, limit=limit)
+        if remake and not dry_run:
+            scope = _mark_remake(services, scope, quiet=as_json)
         code = _run(services, scope, options)
     exit_with(code)
+
+
+def _types_with_thumbnails(names: Sequence[str]) -> list[MediaType]:
+    """Return the chosen types with thumbnails; raises click.UsageError for other names."""
+    others = [kind.name for kind in chosen_types(names) if not kind.has_thumbnails]
+    if names and others:
+        raise click.UsageError(f"--remake-thumbnails: there are none of {', '.join(others)}")
+    return [kind for kind in chosen_types(names) if kind.has_thumbnails]
+
+
+def _mark_remake(services: Services, scope: Scope, *, quiet: bool) -> Scope:
+    """Mark the items of a scope; return the scope of a backfill that covers them."""
+    from worker.operations.backfill.remake import mark_remake
+    from worker.operations.text import count_of
+
+    with on_interrupt(_INTERRUPTED):
+        count = mark_remake(services, scope)
+    if not quiet:
+        echo(f"{count_of(count, 'item')} marked: their thumbnails are made again")
+    return replace(scope, synced=False)
 
 
 @click.command()

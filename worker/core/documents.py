@@ -111,8 +111,9 @@ class SyncState:
     published record, confirmed by the PDS. `adopted` means that an older program wrote that record,
     and that the document was not edited since. `fingerprint` is the fingerprint of the processed
     document. `links` are the store keys of the files of links, None for missing files. `strays`
-    are the URIs of records that a run may have written after it lost its lease. The sweep enqueues
-    the item at `retry_at`; no PDS call is made for it before `held_until`.
+    are the URIs of records that a run may have written after it lost its lease. `remake` means that
+    the next run makes thumbnails again, although their files are unchanged. The sweep enqueues the
+    item at `retry_at`; no PDS call is made for it before `held_until`.
 
     `synced_at` is the time of the last run that confirmed the record, or that it is gone.
     `published_at` is the time of the last run that wrote a new version of the record; None if our
@@ -140,6 +141,7 @@ class SyncState:
     failing_since: datetime | None = None
     lease: Lease | None = None
     strays: tuple[str, ...] = ()
+    remake: bool = False
 
     def with_error(self, error: Failure) -> SyncState:
         """Return this state with a new error; `failing_since` is that of an error before it."""

@@ -15,7 +15,7 @@ from pymongo.database import Database
 
 from worker.core.documents import DocumentId, ItemRef, OwnedItem, Status
 from worker.core.ids import as_document_id
-from worker.database.leases import not_held
+from worker.database.leases import held_expression, not_held
 from worker.database.mongo import RawDocument, StateNotSavedError, bulk_write, mongo_errors
 from worker.database.store import GUEST_USERS, DocumentStore
 from worker.media import MediaType
@@ -263,6 +263,18 @@ class Backlog:
         with mongo_errors():
             return bulk_write(self._store.collection(kind), writes)
 
+    def mark_remake(self, kind: MediaType, ids: Sequence[DocumentId], again: datetime) -> int:
+        """Let the next run of these items make their thumbnails again; return their number.
+
+        Synced items become pending, with the `retryAt` `again`. Documents that cannot be saved are
+        skipped.
+        """
+        update = _remake_update(again)
+        writes = [UpdateMany({"_id": {"$eq": each}}, update) for each in ids]
+        with mongo_errors():
+            self._store.clear_malformed(kind, ids)
+            return bulk_write(self._store.collection(kind), writes)
+
     def _find_items(
         self, kind: MediaType, match: Mapping[str, object], order: _Order, limit: int
     ) -> list[OwnedItem]:
@@ -324,6 +336,23 @@ def _reset_update(again: datetime) -> list[RawDocument]:
     # attempts. An old lease would count as another lost run.
     stale = ["atproto.lost", "atproto.lease", "atproto.attemptedAt"]
     return [{"$set": fresh}, {"$unset": stale}]
+
+
+def _remake_update(again: datetime) -> list[RawDocument]:
+    """Build the update as a pipeline, because it depends on the status and the lease."""
+    is_settled = {"$in": [{"$ifNull": ["$atproto.status", None]}, [None, Status.SYNCED.value]]}
+    marked = {
+        "atproto.remake": True,
+        # A run that holds the document has not read `remake`, and overwrites the other fields.
+        "atproto.again": True,
+        "atproto.status": {"$cond": [is_settled, Status.PENDING.value, "$atproto.status"]},
+        "atproto.retryAt": again,
+        # Without it, a concurrent claim reads the document again.
+        "atproto.attemptedAt": {
+            "$cond": [held_expression(), "$atproto.attemptedAt", "$$REMOVE"],
+        },
+    }
+    return [{"$set": marked}]
 
 
 def with_code(code: str) -> dict[str, object]:

@@ -29,8 +29,8 @@ from worker.database.store import (
     Finish,
     error_update,
     field_changes,
+    finish_changes,
     projection,
-    state_changes,
 )
 from worker.media import MediaType
 
@@ -120,7 +120,7 @@ class BatchStore:
 
         If `again` was set during the run, it stays on the document, and the result is CHANGED.
         """
-        writes = [UpdateMany(held_by(document), _finish_update(state)) for document, state in ended]
+        writes = [UpdateMany(held_by(each), finish_changes(each, state)) for each, state in ended]
         matched = self._write(kind, writes)
         fields = projection(kind) | {"atproto.again": 1, "atproto.attemptedAt": 1}
         del fields["atproto"]
@@ -180,10 +180,4 @@ def _claim_update(state: SyncState, lease: Mapping[str, object]) -> Update:
     update = claim_update(state, lease)
     update["$set"] |= field_changes(repo_fields(state.repo) | {"rkey": state.rkey})["$set"]
     del update["$set"]["atproto.status"]
-    return update
-
-
-def _finish_update(state: SyncState) -> Update:
-    update = state_changes(state)
-    update["$unset"] |= {"atproto.lease": ""}
     return update

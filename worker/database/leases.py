@@ -56,6 +56,12 @@ def not_held() -> RawDocument:
     return {"$nor": [{"atproto.lease.until": held}]}
 
 
+def held_expression() -> RawDocument:
+    """Build an expression for whether a run may have the document; see `not_held`."""
+    until = "$atproto.lease.until"
+    return {"$and": [{"$gt": [until, now()]}, {"$lte": [until, after(_LONGEST)]}]}
+
+
 def not_before(document: MediaDocument, *, only_if_due: bool) -> datetime | None:
     """Return the earliest time for a claim, or None if it is allowed now.
 

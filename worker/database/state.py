@@ -67,11 +67,12 @@ def parse_state(raw: object) -> SyncState:
         failing_since=_moment(get("failingSince")) or error.at if error else None,
         lease=_lease(get("lease")),
         strays=_uris(get("strays")),
+        remake=get("remake") is True,
     )
 
 
 def dump_state(state: SyncState) -> dict[str, object]:
-    """Convert a state, except lease and strays, to fields; None: to unset.
+    """Convert a state, except lease, strays and `remake`, to fields; None: to unset.
 
     Without a repo there is no field `did`, so that the one of an older program is kept.
     """

@@ -267,8 +267,8 @@ class DocumentStore:
 
     def finish(self, kind: MediaType, document: MediaDocument, state: SyncState) -> Finish:
         """Save a run's final state and release its lease; return the result."""
-        update = state_changes(state)
-        update["$unset"] |= {"atproto.lease": "", "atproto.again": ""}
+        update = finish_changes(document, state)
+        update["$unset"] |= {"atproto.again": ""}
         if document.state.strays:
             update["$pull"] = {"atproto.strays": {"$in": list(document.state.strays)}}
         with mongo_errors():
@@ -347,8 +347,19 @@ def projection(kind: MediaType) -> dict[str, int]:
 
 
 def state_changes(state: SyncState) -> Update:
-    """Build the update that sets a document's state, except lease and strays."""
+    """Build the update that sets a document's state, except lease, strays and `remake`."""
     return field_changes(dump_state(state))
+
+
+def finish_changes(document: MediaDocument, state: SyncState) -> Update:
+    """Build the update that saves a run's final state and releases its lease.
+
+    `remake` is unset only by a run that has read it: it may be set while a run holds the document.
+    """
+    update = state_changes(state)
+    done = {"atproto.remake": ""} if document.state.remake and not state.remake else {}
+    update["$unset"] |= {"atproto.lease": "", **done}
+    return update
 
 
 def error_update(status: Status, failure: Failure) -> Update:

@@ -3,9 +3,13 @@
 An entry depends only on the version of the image and the settings. Concurrent writers write the
 same bytes, so no lock is needed. A lost entry is created again.
 
-The cache keeps no image for long that no record contains: the entries of a record are deleted with
-the record, and all entries expire. An uploaded thumbnail is not needed any more, except to restore
-the records of a wiped account.
+The cache keeps no image for long that no record contains. An entry is deleted with its record, and
+when a run has replaced its record by one with another thumbnail. All entries expire 30 days after
+they were created, so thumbnails that were never published expire too. Those in records do not stay
+longer: an uploaded thumbnail is only needed to restore the records of a wiped account, and a
+restore makes expired ones again.
+
+Two records may contain the same thumbnail: the entry is deleted with the first of them.
 """
 
 from __future__ import annotations
@@ -129,6 +133,16 @@ class ThumbnailCache:
         if wanted := list(cids):
             with _cache_errors():
                 self._entries.delete_many({"cid": {"$in": wanted}})
+
+    def discard_replaced(self, cids: set[str]) -> None:
+        """Delete the thumbnails with these CIDs, which no record contains any more.
+
+        If MongoDB is unavailable, they stay until they expire.
+        """
+        try:
+            self.discard(cids)
+        except ThumbnailCacheUnavailableError as error:
+            log.warning("%d replaced thumbnails not deleted: %s", len(cids), error.message)
 
     def forget(self, owner: str) -> int:
         """Delete and count an owner's thumbnails; raises ThumbnailCacheUnavailableError."""

@@ -140,10 +140,11 @@ class MediaType:
     document fields that the builder reads; changes of other fields are ignored, except those of
     `hidden_by`, the rules that hide an item. `waits_for` are required document fields that the
     platform fills in later: an item is skipped while one is missing. `has_files` states whether
-    records may need source files. `batch` is the maximum number of items in one batch. `urls` are
-    the default URL templates by record field; `URL_TEMPLATE_<TYPE>_<FIELD>` overrides a template.
-    `additions` are optional record fields that records of older programs may lack; these are not
-    written again to add such a field, unless their document is edited.
+    records may need source files, and `has_thumbnails` whether their blobs may be thumbnails.
+    `batch` is the maximum number of items in one batch. `urls` are the default URL templates by
+    record field; `URL_TEMPLATE_<TYPE>_<FIELD>` overrides a template. `additions` are optional
+    record fields that records of older programs may lack; these are not written again to add such
+    a field, unless their document is edited.
     """
 
     name: str
@@ -155,6 +156,7 @@ class MediaType:
     waits_for: tuple[str, ...] = ()
     guests: bool = True
     has_files: bool = False
+    has_thumbnails: bool = False
     batch: int = 100
     urls: Mapping[str, str] = field(default_factory=dict)
     additions: tuple[str, ...] = ()
@@ -225,4 +227,7 @@ def _check_draft(draft: object, kind: MediaType) -> Draft:
     for values, expected in ((draft.blobs, BlobSpec), (draft.links, LinkSpec)):
         if not all(isinstance(value, expected) for value in values.values()):
             raise TypeError(f"the builder of {kind.name} must return {expected.__name__}s by field")
+    transforms = {spec.transform for spec in draft.blobs.values()}
+    if BlobTransform.THUMBNAIL in transforms and not kind.has_thumbnails:
+        raise TypeError(f"the builder of {kind.name} makes thumbnails: set has_thumbnails")
     return draft

@@ -34,6 +34,7 @@ PAINTING = MediaType(
     build=build,
     waits_for=("code",),
     has_files=True,
+    has_thumbnails=True,
     batch=50,
     urls={
         "imageUrl": "{site}/media/paintings/{code}",

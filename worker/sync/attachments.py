@@ -69,7 +69,8 @@ class AttachmentBuilder:
     def _prepare_blob(self, run: Run, name: str, spec: BlobSpec, rule: BlobRule) -> PreparedBlob:
         try:
             with _unexpected_errors():
-                return self.blobs.prepare(spec, rule, _known_blob(run, name), run.document.owner)
+                known, owner, remake = _known_blob(run, name), run.document.owner, run.state.remake
+                return self.blobs.prepare(spec, rule, known, owner, remake=remake)
         except MediaError as error:
             if isinstance(error, UnexpectedThumbnailError | UnexpectedSourceError):
                 self._report(run, _known_blob(run, name).error, error)

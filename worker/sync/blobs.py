@@ -92,21 +92,30 @@ class BlobBuilder:
         return other
 
     def prepare(
-        self, spec: BlobSpec, rule: BlobRule, known: BlobState, owner: str
+        self,
+        spec: BlobSpec,
+        rule: BlobRule,
+        known: BlobState,
+        owner: str,
+        *,
+        remake: bool = False,
     ) -> Content | BlobState:
         """Return the content to upload, or the blob's state if the blob is unchanged.
 
         A blob is unchanged if its source or its bytes are the same. A thumbnail is kept while its
         file is unchanged, whatever the thumbnail settings; one of another program is kept until its
-        file changes. Raises PermanentError for an invalid file name or a file larger than its
-        lexicon allows, UnexpectedThumbnailError for an unexpected exception of a decoder, and the
-        errors of `find_file`, the source store and thumbnails.
+        file changes. With `remake`, a thumbnail is made again, and kept if its bytes are the same.
+
+        Raises PermanentError for an invalid file name or a file larger than its lexicon allows,
+        UnexpectedThumbnailError for an unexpected exception of a decoder, and the errors of
+        `find_file`, the source store and thumbnails.
         """
         if spec.content is not None:
             content: Content | BlobState = _document_content(spec, spec.content)
         else:
             found = find_file(self.sources, spec.files, known.key)
-            content = self._read(spec, rule, found, known, owner)
+            is_made_again = remake and spec.transform is BlobTransform.THUMBNAIL
+            content = self._read(spec, rule, found, BlobState() if is_made_again else known, owner)
         if isinstance(content, Content) and known.cid == cid_of_blob(content.data):
             return replace(known, source=content.source, key=content.key, error=None)
         return content

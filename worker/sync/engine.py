@@ -13,7 +13,7 @@ Failures are saved on the document; retry.py decides when to try again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Self
@@ -68,6 +68,7 @@ from worker.sync.run import Observer, Run, ignore_step
 from worker.telemetry.alerts import AffectedItem, Alerts
 
 _MAX_ROUNDS = 5
+_PUBLISHED = frozenset({Status.SYNCED, Status.PARTIAL})
 # Already reported when they were raised.
 _REPORTED = (UnexpectedThumbnailError.code, UnexpectedSourceError.code)
 
@@ -280,12 +281,22 @@ class Engine:
 
     def _finish(self, run: Run, state: SyncState) -> tuple[SyncState, Finish]:
         try:
-            return state, self.store.finish(run.kind, run.document, state)
+            finish = self.store.finish(run.kind, run.document, state)
         except StateNotSavedError as error:
             lease, failure = run.state.lease, Failure.of(error, now())
             token = lease.token if lease else None
             self._save_failure(run.kind, run.document.ref.id, failure, token)
             return replace(state.with_error(failure), status=Status.FAILED), Finish.SETTLED
+        self.discard_replaced([(run, state)])
+        return state, finish
+
+    def discard_replaced(self, finished: Iterable[tuple[Run, SyncState]]) -> None:
+        """Delete the cached thumbnails that records no longer contain, after they were replaced."""
+        cids = set[str]()
+        for run, state in finished:
+            if run.kind.has_thumbnails and state.status in _PUBLISHED:
+                cids |= run.replaced - {blob.cid for blob in state.blobs.values()}
+        self.thumbnails.discard_replaced(cids)
 
     def _after(
         self, request: _Request, run: Run, state: SyncState, finish: Finish
@@ -400,5 +411,5 @@ def _still_removed_state(state: SyncState, hidden: str | None) -> SyncState:
 def _removed_state(state: SyncState, reason: str | None) -> SyncState:
     # A PDS drops a blob with its last reference: an item that is shown again uploads it.
     gone = replace(_settled_state(state), uri=None, cid=None, adopted=False, blobs={}, links={})
-    dated = replace(gone, synced_at=now(), published_at=None)
+    dated = replace(gone, synced_at=now(), published_at=None, remake=False)
     return replace(dated, status=Status.REMOVED, reason=reason)

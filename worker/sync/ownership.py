@@ -11,6 +11,7 @@ from dataclasses import replace
 from worker.core.documents import SyncState
 from worker.core.errors import PermanentError
 from worker.core.records import RecordKey, RemoteRecord
+from worker.pds.repo import Repo
 from worker.sync.run import Run
 
 
@@ -32,6 +33,15 @@ def check_owner(run: Run, key: RecordKey, record: RemoteRecord | None) -> None:
         return
     name = f"document {record.ref!a}"[:80] if record.ref else "no document"
     raise RecordNotProvenError(f"the record {key.uri} names {name}: it is not changed")
+
+
+def read_replaced(run: Run, repo: Repo, key: RecordKey) -> RemoteRecord | None:
+    """Read the record that a write of the run replaces; raises as `check_owner`."""
+    record = repo.get(key)
+    check_owner(run, key, record)
+    if record:
+        run.replaced.update(record.blob_cids)
+    return record
 
 
 def without_key(state: SyncState) -> SyncState:

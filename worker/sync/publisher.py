@@ -25,7 +25,7 @@ from worker.pds.errors import BlobNotFoundError, BlobTypeConflictError, RecordCo
 from worker.pds.repo import Repo
 from worker.sync.attachments import AttachmentBuilder, Attachments, PreparedBlob
 from worker.sync.existing_records import adopt_blobs, is_legacy
-from worker.sync.ownership import RecordNotProvenError, check_owner, without_key
+from worker.sync.ownership import RecordNotProvenError, check_owner, read_replaced, without_key
 from worker.sync.retry import decide
 from worker.sync.run import Run
 
@@ -181,6 +181,7 @@ class Publisher:
             published_at=state.published_at if prepared.is_current else at,
             retry_at=None,
             held_until=None,
+            remake=state.remake and any(blob.error for blob in attachments.blobs.values()),
         )
         faults = attachments.faults
         if not faults:
@@ -292,14 +293,13 @@ class Publisher:
         run, key = prepared.run, prepared.key
         cid = run.state.cid
         if cid:  # without, the write fails if there is a record
-            check_owner(run, key, repo.get(key))
+            read_replaced(run, repo, key)
         run.begin_write(key)
         run.report_step(f"writing to {key.uri}")
         try:
             ref = repo.put(key, prepared.record, swap=cid if cid and is_record_cid(cid) else None)
         except RecordConflictError:
-            current = repo.get(key)
-            check_owner(run, key, current)
+            current = read_replaced(run, repo, key)
             run.report_step(f"the record was at {current.cid if current else 'no version'}")
             run.save(run.state)  # raises if the lease is lost
             ref = repo.put(key, prepared.record, swap=current.cid if current else None)

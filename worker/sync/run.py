@@ -29,7 +29,8 @@ class Run:
     A buffered run keeps its state in memory, because a batch saves all states at its end. If the
     worker dies, a later run repeats the unsaved uploads. `did` is the DID of the owner's account,
     or None. `report_step` is called with a description of each step. `written` holds the URIs of
-    records that the run may have written or deleted.
+    records that the run may have written or deleted, `replaced` the CIDs of the blobs in records
+    that it may have replaced.
     """
 
     _store: DocumentStore
@@ -39,6 +40,7 @@ class Run:
     buffered: bool = False
     report_step: Observer = ignore_step
     written: set[str] = field(default_factory=set)
+    replaced: set[str] = field(default_factory=set)
 
     def unbuffered(self, did: str | None) -> Run:
         """Return a copy of the run for the account `did` that saves each step."""

@@ -27,6 +27,7 @@ from worker.operations.backfill.queries import (
     PENDING,
     REMOVED,
     SKIPPED_OTHERS,
+    SYNCED,
     UNSEEN,
     BackfillQueries,
     OwnerCount,
@@ -48,24 +49,26 @@ _NEVER_COVERED = {"skipped": SKIPPED_OTHERS, "forgotten": FORGOTTEN}
 class Scope:
     """The items that a backfill covers.
 
-    `owners` are subjects, None for all. `failed` includes failed items, `removed` wiped ones.
-    `limit` is the maximum number of items to enqueue.
+    `owners` are subjects, None for all. `failed` includes failed items, `removed` wiped ones, and
+    `synced` those to make new thumbnails for. `limit` is the maximum number of items to enqueue.
     """
 
     kinds: Sequence[MediaType]
     owners: Sequence[str] | None = None
     failed: bool = False
     removed: bool = False
+    synced: bool = False
     limit: int | None = None
 
     @property
     def groups(self) -> list[StatusGroup]:
         """Return the status groups, ordered so that no document is read twice.
 
-        A run moves a document to an earlier group, or out of all groups.
+        A run moves a document to an earlier group, or out of all groups; see also `mark_remake`.
         """
         optional = [*([FAILED] if self.failed else []), *([REMOVED] if self.removed else [])]
-        return [PARTIAL, NO_ACCOUNT, *optional, PENDING, FOREIGN, UNSEEN]
+        synced = [SYNCED] if self.synced else []
+        return [PARTIAL, NO_ACCOUNT, *optional, PENDING, FOREIGN, UNSEEN, *synced]
 
     @property
     def left_out(self) -> Mapping[str, StatusGroup]:

@@ -71,6 +71,7 @@ FORGOTTEN = StatusGroup(
     {"atproto.status": Status.REMOVED.value, "atproto.reason": ResetMode.FORGOTTEN.value},
     leftovers=False,
 )
+SYNCED = StatusGroup({"atproto.status": Status.SYNCED.value}, settled=True, leftovers=False)
 PENDING = StatusGroup({"atproto.status": Status.PENDING.value})
 FOREIGN = StatusGroup({"atproto.status": {"$nin": [None, *_KNOWN]}})
 UNSEEN = StatusGroup({"atproto.status": None})

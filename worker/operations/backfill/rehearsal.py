@@ -175,7 +175,9 @@ class _AccountRun:
             self._rehearse(kind, [each for each in hidden if each.state.rkey is None])
 
     def _prepare(self, kind: MediaType, document: MediaDocument) -> MediaDocument:
-        """Return a document with the record that a backfill would save on it, if any."""
+        """Return a document as a backfill would mark it, with the record that it would adopt."""
+        if self.run.scope.synced:
+            document = replace(document, state=replace(document.state, remake=True))
         if self.run.scope.removed and self._is_missing(kind, document):
             state = replace(document.state, status=Status.PENDING, uri=None, cid=None, blobs={})
             document = replace(document, state=replace(state, adopted=False))

@@ -43,7 +43,7 @@ _NOT_FORGOTTEN: RawDocument = {
     "$nor": [{"atproto.status": _REMOVED, "atproto.reason": "forgotten"}]
 }
 _KEY = frozenset({"atproto.repo", "atproto.rkey"})
-_OF_RUNS = frozenset({"atproto.lease", "atproto.again", "atproto.strays"})
+_OF_RUNS = frozenset({"atproto.lease", "atproto.again", "atproto.strays", "atproto.remake"})
 
 Records = Mapping[str, StoredRecord]
 Holders = Mapping[str, LoadedDocument]

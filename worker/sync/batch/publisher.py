@@ -182,6 +182,7 @@ class BatchPublisher:
         saved = self.batch_store.finish(
             self.kind, [(run.document, state) for run, state in self._ended]
         )
+        self.engine.discard_replaced(self._ended)
         finished = [(*ended, finish) for ended, finish in zip(self._ended, saved, strict=True)]
         finished += [(run, run.state, Finish.SUPERSEDED) for run in self._lost]
         self._expect_removals(finished)

@@ -22,7 +22,7 @@ from worker.pds.errors import BlobNotFoundError, GatewayError
 from worker.pds.locks import RepoLocks
 from worker.pds.repo import Repo
 from worker.sync.batch.throttle import BulkThrottle
-from worker.sync.ownership import RecordNotProvenError, check_owner
+from worker.sync.ownership import RecordNotProvenError, check_owner, read_replaced
 from worker.sync.publisher import PreparedRecord
 
 _MAX_BYTES = 900_000  # of JSON in a call; a PDS takes 1,000,000
@@ -91,7 +91,7 @@ def _own_records(
     for item in chunk:
         try:
             if item.run.state.cid:
-                check_owner(item.run, item.key, repo.get(item.key))
+                read_replaced(item.run, repo, item.key)
             own.append(item)
         except (RecordNotProvenError, GatewayError) as refusal:
             _reject([item], refusal, result)
