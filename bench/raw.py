@@ -25,7 +25,7 @@ from worker.core.cid import cid_of_blob
 from worker.core.documents import Account
 from worker.core.record_keys import tid_for
 from worker.core.secrets import Secret
-from worker.files.thumbnail import MIME_TYPE, ThumbnailSettings, make_thumbnail
+from worker.files.thumbnail import ThumbnailSettings, make_thumbnail
 from worker.media import media_type
 
 _BATCH = 100
@@ -53,7 +53,7 @@ class RawPds:
 
     def upload(self, token: str, data: bytes) -> object:
         """Upload a thumbnail, and return the reference for its record."""
-        return self.send("com.atproto.repo.uploadBlob", data, MIME_TYPE, token)["blob"]
+        return self.send("com.atproto.repo.uploadBlob", data, _mime_type(data), token)["blob"]
 
     def send(self, method: str, body: bytes, content_type: str, token: str | None) -> Any:
         """Call a procedure with a body that is ready."""
@@ -210,7 +210,12 @@ def _write(item: RawItem, blob: bytes | None) -> Mapping[str, object]:
 
 def _reference(data: bytes) -> Mapping[str, object]:
     link = {"$link": cid_of_blob(data)}
-    return {"$type": "blob", "ref": link, "mimeType": MIME_TYPE, "size": len(data)}
+    return {"$type": "blob", "ref": link, "mimeType": _mime_type(data), "size": len(data)}
+
+
+def _mime_type(data: bytes) -> str:
+    """Return the MIME type of a thumbnail."""
+    return "image/jpeg" if data.startswith(b"\xff\xd8") else "image/png"
 
 
 def _process_seconds(publish_one: Callable[[T], None], jobs: Sequence[T], processes: int) -> float:
