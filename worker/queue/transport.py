@@ -19,7 +19,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from time import sleep
+from time import monotonic, sleep
 from typing import Any
 
 from celery.worker.consumer import Consumer
@@ -39,6 +39,7 @@ TASK_FUNCTIONS = "task_functions"  # the transport option that contains the task
 _PUT_BACK = """#!lua flags=allow-oom
 redis.call('RPUSH', KEYS[1], ARGV[1])
 """
+_EVENTS_PAUSE = 0.25  # seconds between the messages to monitors
 _REJECTED_PAUSE = 2.0  # seconds until the next attempt, after Redis has rejected a command
 
 log = logging.getLogger(__name__)
@@ -149,6 +150,21 @@ class NoGossipConsumer(Consumer):
         super().__init__(*args, **kwargs)
         self.connection_errors = Transport.connection_errors
         self._reported: set[str] = set()
+        self._next_flush = 0.0
+
+    def on_send_event_buffered(self) -> None:
+        """Send the events of tasks together, a few times a second.
+
+        Celery sends each one before the next message is given to a process.
+        """
+        hub: Any = self.hub
+        if monotonic() >= self._next_flush:
+            self._next_flush = monotonic() + _EVENTS_PAUSE
+            hub.call_later(_EVENTS_PAUSE, self._flush_events)
+
+    def shutdown(self) -> None:
+        self._flush_events()  # type: ignore[attr-defined]
+        super().shutdown()
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
         if isinstance(exc, ResponseError):
