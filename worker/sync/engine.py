@@ -258,9 +258,10 @@ class Engine:
             return Outcome.of_busy(request.ref, claimed)
         if request.user == claimed.owner:
             self.remover.cancel(kind, ids, claimed.owner)
-        self.remover.withdraw_failed([claimed])
         run = Run(self.store, kind, claimed, report_step=request.observer)
-        return self._run(request, run, reservation.account)
+        result = self._run(request, run, reservation.account)
+        self.remover.withdraw_failed([claimed])
+        return result
 
     def _mark_failed(self, request: _Request, error: StateNotSavedError) -> Outcome:
         """Save a failure on a document that cannot be claimed; return the outcome."""
