@@ -13,12 +13,15 @@ from math import prod
 from bson import ObjectId
 
 from bench.documents import Archive, Document, await_synced, insert, publish_save, times
-from bench.figures import Figure, Section, compare, milliseconds, percentile
+from bench.figures import Figure, Section, Target, compare, milliseconds, percentile
 from bench.harness import Author, Harness
 from bench.processes import Process
 from bench.raw import RawPds, publish, publishing_seconds, raw_item
 from bench.usage import cpu_figures, cpu_seconds, difference
 from worker.app import app
+
+_MOST_OF_PUT = 2.2  # times a bare putRecord
+_LEAST_OF_RAW = 0.75  # of the rate of the raw calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +78,22 @@ def measure_latency(
     warm_up = kinds[0].documents(authors, 2 * pool.concurrency)
     for document in warm_up:
         publish_save(harness, document)
+    figures = [figure for kind in kinds for figure in _latency(harness, authors, kind, number)]
     return Section(
         "latency",
         "From enqueue to record",
         f"{number} items each, one at a time on an otherwise idle system, in turn with the raw "
         f"calls; worker: {pool}. The end is when the PDS has answered putRecord, by the "
         "document's syncedAt: cut to 1 ms, so 1 ms is added.",
-        [figure for kind in kinds for figure in _latency(harness, authors, kind, number)],
+        figures,
+        [_latency_target(figures)],
     )
+
+
+def _latency_target(figures: Sequence[Figure]) -> Target:
+    """Return the target of the first figure, the median of moods."""
+    meaning = f"{figures[0].label}, compared with {figures[0].beside}"
+    return Target("mood_p50_vs_put", meaning, figures[0].ratio or 0.0, _MOST_OF_PUT)
 
 
 def _latency(
@@ -108,7 +119,7 @@ class Load:
 
     pools: Sequence[Pool] = (*(Pool("prefork", n) for n in (1, 2, 4, 8)), Pool("threads", 4))
     rounds: int = 2
-    moods: int = 60
+    moods: int = 120
     paintings: int = 24
 
 
@@ -162,6 +173,12 @@ class Crew:
         label = f"{self.kind.label}s, {self.pool}"
         return Figure(label, self.rate, "items/s", beside, self.items / self.raw_seconds)
 
+    def target(self) -> Target:
+        """Return the target of the rate, compared with that of the bare processes."""
+        figure = self.figure()
+        key, meaning = f"{self.kind.label}s_vs_raw", f"{figure.label}, compared with raw calls"
+        return Target(key, meaning, figure.ratio or 0.0, _LEAST_OF_RAW, at_least=True)
+
     def cpu_figures(self) -> list[Figure]:
         """Return the CPU time for an item, and that of the PDS compared with the raw calls."""
         label = f"CPU of a {self.kind.label}"
@@ -188,6 +205,7 @@ def measure_throughput(
         for _, crew in product(range(load.rounds), crews):
             crew.publish(load.moods if crew.kind is mood else load.paintings)
     best = max((pool for pool in load.pools if pool.kind == "prefork"), key=partial(_merit, crews))
+    of_best = [crew for crew in crews if crew.pool == best]
     section = Section(
         "throughput",
         "Throughput of sync_media with a full queue",
@@ -198,8 +216,9 @@ def measure_throughput(
         f"{best}, the best one.",
         (
             *(crew.figure() for crew in crews),
-            *(figure for crew in crews if crew.pool == best for figure in crew.cpu_figures()),
+            *(figure for crew in of_best for figure in crew.cpu_figures()),
         ),
+        [crew.target() for crew in of_best],
     )
     return section, best
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -15,6 +14,7 @@ from redis.exceptions import RedisError
 from worker.app import LostResult, app
 from worker.core.clock import doubled
 from worker.core.errors import ItemFailed, MediaError, PermanentError
+from worker.queue.messages import signature_of
 from worker.queue.names import BULK, LIVE, MAX_COUNTDOWN
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class MediaTask(Task[Any, Any]):
             from worker.telemetry import logs, sentry
 
             logs.bind_task(self.name, task_id)
-            named = dict(zip(inspect.signature(self.run).parameters, args, strict=False))
+            named = dict(zip(signature_of(self.run).parameters, args, strict=False))
             sentry.set_context(self.name, named | kwargs, self.request.retries + 1)
 
     # The stub lists all options as parameters.

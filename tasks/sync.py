@@ -12,12 +12,13 @@ from worker.queue.names import BATCH_HARD_LIMIT, BATCH_SOFT_LIMIT
 def sync_media(self: MediaTask, type: str, id: str | int, user: str | None = None) -> str:  # noqa: A002
     """Sync an item. `user` is its subject, required if its document was deleted."""
     try:
-        self.keep_queues_fair()
         outcome = self.select_engine().sync(
             type, id, holder=self.holder, user=user, only_if_due=self.is_retry
         )
     except MediaError as error:
         self.postpone(error)
+    finally:
+        self.keep_queues_fair()  # last: this item need not wait for it
     return self.conclude(outcome)
 
 

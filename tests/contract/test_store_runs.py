@@ -149,3 +149,49 @@ def test_no_mongodb_is_a_transient_error() -> None:
             lonely.claim(MOOD, ["s3cret"], holder="message", lease=LEASE)
     assert (caught.value.step, caught.value.code) == ("store", "mongodb_unavailable")
     assert "s3cret" not in caught.value.message
+
+
+def test_claim_reserves_the_chosen_record_key(store: DocumentStore) -> None:
+    """The key is on the document before the record is written, with one write less."""
+    item, rkey = save(store), f"chosen-{next(numbers)}"
+    document = store.claim(
+        MOOD, [item], holder="message", lease=LEASE, choose_key=lambda _: ("did:plc:one", rkey)
+    )
+    found = store.find(MOOD, [item])
+    assert isinstance(document, MediaDocument)
+    assert found is not None
+    assert found.state == document.state
+    assert (found.state.repo, found.state.rkey) == ("did:plc:one", rkey)
+
+
+def test_claim_does_without_a_record_key_that_is_taken(store: DocumentStore) -> None:
+    """The run then chooses another one."""
+    rkey = f"taken-{next(numbers)}"
+    first, second = (
+        store.claim(
+            MOOD,
+            [save(store)],
+            holder="message",
+            lease=LEASE,
+            choose_key=lambda _: ("did:plc:one", rkey),
+        )
+        for _ in range(2)
+    )
+    assert isinstance(first, MediaDocument)
+    assert isinstance(second, MediaDocument)
+    assert first.state.rkey == rkey
+    assert (second.state.repo, second.state.rkey, second.state.attempts) == (None, None, 1)
+
+
+def test_edit_between_reading_and_claiming_is_noticed_at_the_end(store: DocumentStore) -> None:
+    """The claim is for the fields that were read."""
+    item = save(store)
+
+    def edit(_: MediaDocument) -> tuple[None, None]:
+        change(store, item, {"mood": "edited"})
+        return None, None
+
+    document = store.claim(MOOD, [item], holder="message", lease=LEASE, choose_key=edit)
+    assert isinstance(document, MediaDocument)
+    assert document.fields.text("mood") == "calm"
+    assert store.finish(MOOD, document, settled(document)) is Finish.CHANGED

@@ -23,12 +23,11 @@ from worker.database.leases import (
     unchanged_since,
 )
 from worker.database.mongo import RawDocument, bulk_write, mongo_errors
-from worker.database.state import mapping, repo_fields
+from worker.database.state import mapping
 from worker.database.store import (
     DocumentStore,
     Finish,
     error_update,
-    field_changes,
     finish_changes,
     projection,
 )
@@ -178,6 +177,5 @@ def _finish_of(before: MediaDocument, raw: RawDocument | None, *, is_sure: bool)
 def _claim_update(state: SyncState, lease: Mapping[str, object]) -> Update:
     """Build the update of a claim. It omits the status, to update fewer indexes."""
     update = claim_update(state, lease)
-    update["$set"] |= field_changes(repo_fields(state.repo) | {"rkey": state.rkey})["$set"]
     del update["$set"]["atproto.status"]
     return update

@@ -14,7 +14,7 @@ from datetime import datetime
 from worker.core.clock import after, now
 from worker.core.documents import Lease, MediaDocument, Status, SyncState
 from worker.database.mongo import RawDocument
-from worker.database.state import mapping
+from worker.database.state import mapping, repo_fields
 
 MALFORMED_STATE: RawDocument = {
     "$expr": {"$not": {"$in": [{"$type": "$atproto"}, ["missing", "object"]]}}
@@ -135,10 +135,15 @@ def state_after_claim(
 
 
 def claim_update(state: SyncState, lease: Mapping[str, object]) -> Update:
-    """Build the update of a claim. `lease` is the lease as saved in MongoDB."""
+    """Build the update of a claim, with the record key that `state` reserves.
+
+    `lease` is the lease as saved in MongoDB.
+    """
     unset = ["again"] if state.adopted else ["again", "adopted"]
+    key = {**repo_fields(state.repo), "rkey": state.rkey} if state.repo and state.rkey else {}
     return {
         "$set": {
+            **{f"atproto.{name}": value for name, value in key.items()},
             "atproto.lease": lease,
             "atproto.status": str(state.status),
             "atproto.attempts": state.attempts,

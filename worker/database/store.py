@@ -6,14 +6,14 @@ filters of its writes contain the lease's token, so that it cannot overwrite a n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import Enum
 from typing import Self, cast
 
-from pymongo import DESCENDING, MongoClient, ReturnDocument
+from pymongo import DESCENDING, MongoClient
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
@@ -46,7 +46,7 @@ from worker.database.leases import (
     unchanged_since,
 )
 from worker.database.mongo import RawDocument, StateNotSavedError, mongo_errors
-from worker.database.state import dump_state, parse_state
+from worker.database.state import dump_state, mapping, parse_state
 from worker.media import MediaType
 
 _MAX_TRIES = 100
@@ -93,6 +93,14 @@ class Finish(Enum):
     CHANGED = "the state is written and the document has changed since"
     SUPERSEDED = "another run has taken over"
     VANISHED = "the document no longer exists"
+
+
+ChooseKey = Callable[[MediaDocument], tuple[str | None, str | None]]
+
+
+def keep_key(_document: MediaDocument) -> tuple[None, None]:
+    """Reserve no record key with a claim."""
+    return None, None
 
 
 def invalid_id_error(raw_id: object) -> FieldError:
@@ -205,12 +213,15 @@ class DocumentStore:
         holder: str,
         lease: float,
         only_if_due: bool = False,
+        choose_key: ChooseKey = keep_key,
     ) -> MediaDocument | Busy | None:
         """Claim a document for `lease` seconds; return None if it does not exist.
 
         Returns Busy if another run holds it, or if the PDS has asked to wait. `only_if_due` also
         returns Busy before `retryAt`. `holder` contains the id of the message: if a message is
-        delivered again, its earlier run has died, and its lease is replaced. Raises ContendedError.
+        delivered again, its earlier run has died, and its lease is replaced. `choose_key` returns
+        the repo and the record key to reserve with the claim, or None; a key that another document
+        has is not reserved. Raises ContendedError.
         """
         for _ in range(_MAX_TRIES):
             raw = self._find(kind, ids)
@@ -223,7 +234,7 @@ class DocumentStore:
                     return Busy(held.until, is_held=True)
             elif waiting := not_before(document, only_if_due=only_if_due):
                 return Busy(waiting, is_held=False)
-            elif claimed := self._take(kind, raw, new_lease(holder, lease)):
+            elif claimed := self._take(kind, raw, document, new_lease(holder, lease), choose_key):
                 return claimed
         raise ContendedError(f"{kind.name} {ids[0]}: too many runs claim it at once")
 
@@ -232,18 +243,30 @@ class DocumentStore:
         with mongo_errors():
             return self.collection(kind).update_one(unchanged_since(raw), again).matched_count == 1
 
-    def _take(self, kind: MediaType, raw: RawDocument, lease: Lease) -> MediaDocument | None:
-        claim = claim_update(state_after_claim(self.parse(kind, raw), lease), asdict(lease))
-        with mongo_errors():
-            if not isinstance(raw.get("atproto", {}), dict):
-                self.clear_malformed(kind, [raw["_id"]])
-            taken = self.collection(kind).find_one_and_update(
-                unchanged_since(raw),
-                claim,
-                projection=projection(kind),
-                return_document=ReturnDocument.AFTER,
-            )
-        return self.parse(kind, taken) if taken else None
+    def _take(
+        self,
+        kind: MediaType,
+        raw: RawDocument,
+        document: MediaDocument,
+        lease: Lease,
+        choose_key: ChooseKey,
+    ) -> MediaDocument | None:
+        """Save a claim; return the document with its new state, None if another run was faster.
+
+        Fields that were edited since they were read are noticed at the end of the run.
+        """
+        state = state_after_claim(document, lease, *choose_key(document))
+        update = claim_update(state, asdict(lease))
+        try:
+            with mongo_errors():
+                if not isinstance(raw.get("atproto", {}), dict):
+                    self.clear_malformed(kind, [raw["_id"]])
+                taken = self.collection(kind).update_one(unchanged_since(raw), update)
+        except DuplicateKeyError:
+            if choose_key is keep_key:
+                raise
+            return self._take(kind, raw, document, lease, keep_key)
+        return replace(document, state=state) if taken.matched_count else None
 
     def clear_malformed(self, kind: MediaType, ids: Sequence[object]) -> None:
         """Unset `atproto` where it is not an object; raises the driver's errors."""
@@ -271,17 +294,17 @@ class DocumentStore:
         update["$unset"] |= {"atproto.again": ""}
         if document.state.strays:
             update["$pull"] = {"atproto.strays": {"$in": list(document.state.strays)}}
+        fields = {**dict.fromkeys(kind.read_fields, 1), "atproto.again": 1}
         with mongo_errors():
             before = self.collection(kind).find_one_and_update(
-                held_by(document), update, projection={"atproto.again": 1}
+                held_by(document), update, projection=fields
             )
-        current = self.find(kind, [document.ref.id])
-        if current is None:
-            return Finish.VANISHED
         if before is None:
-            return Finish.SUPERSEDED
-        again = cast("RawDocument", before.get("atproto", {})).get("again") is True
-        changed = again or current.fingerprint != document.fingerprint
+            is_gone = self._find(kind, [document.ref.id]) is None
+            return Finish.VANISHED if is_gone else Finish.SUPERSEDED
+        again = mapping(before.pop("atproto", None)).get("again") is True
+        # A later change is not of this run: its message finds the document free.
+        changed = again or Fields(before).fingerprint != document.fingerprint
         return Finish.CHANGED if changed else Finish.SETTLED
 
     def mark_failed(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from celery.worker.request import Request
 
 from worker.core.text import MAX_SHOWN, printable
+from worker.queue.messages import signature_of
 
 _MAX_IDS = 3  # in the label of a batch, which may have a hundred
 _SUBJECTS = {
@@ -43,7 +43,7 @@ class LabelledRequest(Request):
 
     @property
     def _arguments(self) -> Mapping[str, Any]:
-        names = inspect.signature(self.task.run).parameters
+        names = signature_of(self.task.run).parameters
         return {**dict(zip(names, self.args, strict=False)), **self.kwargs}
 
 

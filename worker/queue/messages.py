@@ -112,7 +112,7 @@ def peek(item: bytes, tasks: TaskFunctions) -> TaskCall | None:
         envelope = json.loads(item)
         args, kwargs, _ = json.loads(_decode_body(envelope))
         task = envelope["headers"]["task"]
-        names = _signature(tasks[task]).parameters
+        names = signature_of(tasks[task]).parameters
         return TaskCall(task, dict(zip(names, args, strict=False)) | kwargs)
     except (KeyError, TypeError, ValueError, RecursionError, _MalformedError):
         return None
@@ -224,7 +224,7 @@ def _check_values(value: object, what: str) -> None:
 def _bind_arguments(
     task: Callable[..., object], args: list[object], kwargs: dict[str, object]
 ) -> Mapping[str, object]:
-    signature = _signature(task)
+    signature = signature_of(task)
     try:
         bound = signature.bind(*args, **kwargs)
     except TypeError as error:
@@ -238,7 +238,8 @@ def _bind_arguments(
 
 
 @cache
-def _signature(task: Callable[..., object]) -> inspect.Signature:
+def signature_of(task: Callable[..., object]) -> inspect.Signature:
+    """Return the signature of a task's function, with evaluated annotations."""
     return inspect.signature(task, eval_str=True)
 
 

@@ -19,7 +19,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from time import sleep
+from time import monotonic, sleep
 from typing import Any
 
 from celery.worker.consumer import Consumer
@@ -39,6 +39,7 @@ TASK_FUNCTIONS = "task_functions"  # the transport option that contains the task
 _PUT_BACK = """#!lua flags=allow-oom
 redis.call('RPUSH', KEYS[1], ARGV[1])
 """
+_EVENTS_PAUSE = 0.25  # seconds between the messages to monitors
 _REJECTED_PAUSE = 2.0  # seconds until the next attempt, after Redis has rejected a command
 
 log = logging.getLogger(__name__)
@@ -106,9 +107,18 @@ class Channel(redis.Channel):
     def __init__(self, connection: Any, *args: Any, **kwargs: Any) -> None:
         # Read now, because a channel may create clients after it has lost its connection.
         self._task_functions = connection.client.transport_options[TASK_FUNCTIONS]
+        self._client: Any = None
         super().__init__(connection, *args, **kwargs)
 
     def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - kombu's
+        if asynchronous:
+            return self._new_client(asynchronous)
+        # One client for all commands: creating one takes as long as a command.
+        if self._client is None or self._client.connection_pool is not self.pool:
+            self._client = self._new_client(asynchronous)
+        return self._client
+
+    def _new_client(self, asynchronous: bool) -> Any:  # noqa: FBT001
         client = super()._create_client(asynchronous)  # type: ignore[misc]
         client.set_response_callback("BRPOP", partial(accept, tasks=self._task_functions))
         return client
@@ -149,6 +159,22 @@ class NoGossipConsumer(Consumer):
         super().__init__(*args, **kwargs)
         self.connection_errors = Transport.connection_errors
         self._reported: set[str] = set()
+        self._next_flush = 0.0
+
+    def on_send_event_buffered(self) -> None:  # type: ignore[override]
+        """Send the events of tasks together, a few times a second.
+
+        Celery sends each one before the next message is given to a process.
+        """
+        consumer: Any = self  # the stub lacks these attributes
+        if monotonic() >= self._next_flush:
+            self._next_flush = monotonic() + _EVENTS_PAUSE
+            consumer.hub.call_later(_EVENTS_PAUSE, consumer._flush_events)
+
+    def shutdown(self) -> None:
+        consumer: Any = self
+        consumer._flush_events()
+        super().shutdown()
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
         if isinstance(exc, ResponseError):

@@ -43,6 +43,7 @@ from worker.core.record_keys import is_rkey
 from worker.core.records import RecordKey
 from worker.core.settings import RetrySettings
 from worker.database.accounts import Accounts
+from worker.database.adopted_repos import AdoptedRepos
 from worker.database.mongo import StateNotSavedError
 from worker.database.state import RESET_REASONS
 from worker.database.store import (
@@ -61,7 +62,7 @@ from worker.sync.item_log import ItemLog
 from worker.sync.outcome import Outcome
 from worker.sync.ownership import without_key
 from worker.sync.plan import Nothing, Publish, Remove, Skip, describe, plan
-from worker.sync.publisher import Publisher
+from worker.sync.publisher import Publisher, candidate_rkeys
 from worker.sync.removal import Remover
 from worker.sync.retry import after_failure
 from worker.sync.run import Observer, Run, ignore_step
@@ -93,6 +94,39 @@ class _Request:
     def of_run(cls, run: Run, holder: str) -> Self:
         """Build a request to sync the document of `run` again."""
         return cls(run.kind, (run.document.ref.id,), holder, observer=run.report_step)
+
+
+@dataclass(slots=True)
+class _Reservation:
+    """Chooses a new document's record key, so that the claim saves it too.
+
+    `account` is then the owner's account. It is read before the claim only for documents without a
+    state: sweeps mark those with a record key if their account has changed, and a claim would
+    remove the mark.
+    """
+
+    kind: MediaType
+    accounts: Accounts
+    adopted: AdoptedRepos
+    account: Account | None = None
+
+    def choose_key(self, document: MediaDocument) -> tuple[str | None, str | None]:
+        """Return the repo and the record key to reserve; None, None if the run must decide."""
+        self.account = None
+        if document.fault or document.state != SyncState():
+            return None, None
+        try:
+            account = self.accounts.find(document.owner)
+            decision = plan(self.kind, document, account)
+            if not isinstance(decision, Publish) or not self.adopted.contains(decision.account):
+                return None, None
+            rkey = next(candidate_rkeys(document))
+        except SoftTimeLimitExceeded:
+            raise
+        except Exception:  # noqa: BLE001 - the run raises it again, and saves it on the document
+            return None, None
+        self.account = account
+        return decision.account.did, rkey
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +236,7 @@ class Engine:
     def _attempt(self, request: _Request) -> Outcome | _Request:
         """Claim and sync a document; return its outcome or a request to sync again."""
         kind, ids = request.kind, request.ids
+        reservation = _Reservation(kind, self.accounts, self.adoption.adopted)
         try:
             claimed = self.store.claim(
                 kind,
@@ -209,6 +244,7 @@ class Engine:
                 holder=request.holder,
                 lease=self.retry.lease,
                 only_if_due=request.only_if_due,
+                choose_key=reservation.choose_key,
             )
         except StateNotSavedError as error:
             return self._mark_failed(request, error)
@@ -223,8 +259,10 @@ class Engine:
             return Outcome.of_busy(request.ref, claimed)
         if request.user == claimed.owner:
             self.remover.cancel(kind, ids, claimed.owner)
+        run = Run(self.store, kind, claimed, report_step=request.observer)
+        result = self._run(request, run, reservation.account)
         self.remover.withdraw_failed([claimed])
-        return self._run(request, Run(self.store, kind, claimed, report_step=request.observer))
+        return result
 
     def _mark_failed(self, request: _Request, error: StateNotSavedError) -> Outcome:
         """Save a failure on a document that cannot be claimed; return the outcome."""
@@ -250,10 +288,18 @@ class Engine:
         with suppress(StateNotSavedError):
             self.store.mark_failed(kind, item, failure, token)
 
-    def _run(self, request: _Request, run: Run) -> Outcome | _Request:
-        """Sync a claimed document, and save its final state even after an error."""
+    def _run(
+        self, request: _Request, run: Run, account: Account | None = None
+    ) -> Outcome | _Request:
+        """Sync a claimed document, and save its final state even after an error.
+
+        `account` is the owner's account if it was read for the claim.
+        """
         try:
-            account = None if run.document.fault else self.accounts.find(run.document.owner)
+            if account:
+                run.report_step(f"rkey {run.state.rkey} reserved in {run.state.repo}")
+            elif run.document.fault is None:
+                account = self.accounts.find(run.document.owner)
             run = run.unbuffered(account.did if account else None)
             self._prepare(run, account, force=request.force)
             state = self.carry_out(run, account, force=request.force)

@@ -1,9 +1,9 @@
 """Share the queues fairly between accounts.
 
 Producers do not know the owner of an item, so they append to a queue in order of arrival. When a
-queue is long, the worker that takes a message looks up the owners of the next messages. It moves
-the messages above an owner's quota to the overflow list, which is processed after all queues. One
-Lua script moves them, so each message is always in exactly one of the two lists.
+queue is long, the worker that processes a message looks up the owners of the next messages. It
+moves the messages above an owner's quota to the overflow list, which is processed after all queues.
+One Lua script moves them, so each message is always in exactly one of the two lists.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ traffic to a host, bulk writes to it use small chunks, and only one worker sends
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 
@@ -20,6 +21,8 @@ from worker.pds.host_slots import HoldSlot
 _KEY = "media-atproto:live:"
 _SLOT = "media-atproto:bulk-turn:"
 _REMEMBERED = 5  # seconds after a save in which batches are throttled
+_REPEATED = 1.0  # seconds after which a process sets the mark of a host again
+_MAX_HOSTS = 1000
 _LONGEST = 60_000  # milliseconds; a mark that lasts longer is not ours
 _MAX_WRITES = 100  # per call: the fastest per record
 _THROTTLED_WRITES = 20
@@ -35,13 +38,21 @@ class BulkThrottle:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._noted: dict[str, float] = {}  # when the mark of a host is to be set again
 
     def note_live_traffic(self, host: str) -> None:
         """Throttle the batches of a PDS host for a few seconds; called before a live save."""
+        current = time.monotonic()
+        if current < self._noted.get(host, 0.0):
+            return
+        if len(self._noted) >= _MAX_HOSTS:
+            self._noted.clear()
         try:
             self._redis.set(f"{_KEY}{host}", 1, ex=_REMEMBERED)
         except RedisError as error:
             log.debug("batches not throttled (%s)", type(error).__name__)
+            return
+        self._noted[host] = current + _REPEATED
 
     def uploads(self, host: str) -> int:
         """Return how many blobs a batch may upload to a PDS host at the same time."""
