@@ -42,7 +42,7 @@ class Requests:
         class Counted(Connection):
             def send_packed_command(self, *args: Any, **options: Any) -> None:
                 counted.number += 1
-                super().send_packed_command(*args, **options)
+                super().send_packed_command(*args, **options)  # type: ignore[no-untyped-call]
 
         redis.connection_pool.connection_class = Counted
         redis.ping()

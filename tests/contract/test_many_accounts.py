@@ -81,7 +81,7 @@ def block(services: Services, numbers: range) -> None:
     storage, cache = services.storage, PdsCache(services.storage.redis, services.pds.vault)
     error: RawDocument = {"step": "account", "message": "m", "permanent": False, "at": now()}
     state: RawDocument = {"status": "pending", "error": {**error, "code": "account_takedown"}}
-    users = [
+    users: list[RawDocument] = [
         {
             "_id": f"auth0|{number}",
             "atproto": {"did": did(number), "handle": f"h{number}.test", "password": "x"},
