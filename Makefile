@@ -47,8 +47,8 @@ bench-overload: setup ## measure what happens when more is waiting than can be d
 bench-images: setup ## measure the memory that the worst images take of a worker, beside its ceiling
 	$(BIN)/python -m bench image_memory $(QUICK_FLAG)
 
-bench-web: setup ## measure what the status page asks of a million documents
-	$(BIN)/python -m bench status_page $(QUICK_FLAG)
+bench-web: setup ## measure what the status page asks of a million documents; JSON=FILE as well
+	$(BIN)/python -m bench status_page $(QUICK_FLAG) $(JSON_FLAG)
 
 setup: $(VENV)/.ready
 

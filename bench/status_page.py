@@ -1,7 +1,8 @@
-"""Measure the queries of the status page at a million documents.
+"""Measure the queries of the status page at a million documents and ten thousand accounts.
 
 All documents are of one type, and most were published within the last day, which is the largest
-number that the plots can have to count.
+number that the plots can have to count. All accounts have just logged in and written, which is the
+largest number of rate limit buckets that they can have.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
 from statistics import median
@@ -16,19 +18,24 @@ from statistics import median
 import httpx
 from bson import ObjectId
 
-from bench.figures import Figure, Section, seconds
+from bench.figures import Figure, Section, Target, seconds
 from bench.harness import Harness, open_harness
 from bench.processes import MEDIA_ATPROTO
 from bench.report import Report
 from worker.core.clock import now
 from worker.core.documents import Status
+from worker.core.rate_limits import REQUEST, Cost, Resource
 from worker.database.backlog import PUBLISHED
 from worker.database.mongo import RawDocument
 from worker.media import MEDIA_TYPES, media_type
 from worker.operations.status import Failures, PageCursor, throughput
+from worker.pds.pds_cache import CachedPds, PdsCache
+from worker.pds.rate_limiter import Workload
 from worker.web.snapshots import StatusSnapshots
 
 _MANY, _FEW = 1_000_000, 5_000
+_ACCOUNTS, _FEW_ACCOUNTS = 10_000, 100
+_LIMITS = {"RATE_LIMITS": "* requests_5min=1000000"}  # of one PDS; the others are the reference's
 _ROUNDS = 3
 _TABS = 10
 _CHUNK = 10_000
@@ -39,13 +46,14 @@ _OTHERS = (Status.FAILED, Status.PARTIAL, Status.PENDING, Status.SKIPPED)
 
 
 def measure(report: Report, *, quick: bool) -> None:
-    """Measure queries, lists and pages on the same documents."""
+    """Measure queries, lists, pages and metrics on the same documents."""
     number = _FEW if quick else _MANY
-    with open_harness(report, quick=quick) as harness:
+    with open_harness(report, quick=quick, settings=_LIMITS) as harness:
         _fill(harness, number)
         report.add(_queries(harness, number))
         report.add(_lists(harness))
         report.add(_pages(harness))
+        report.add(_metrics(harness, _FEW_ACCOUNTS if quick else _ACCOUNTS))
 
 
 def _fill(harness: Harness, number: int) -> None:
@@ -143,6 +151,81 @@ def _load(harness: Harness, client: httpx.Client, tabs: int) -> tuple[float, int
     with ThreadPoolExecutor(tabs) as pool:
         times = pool.map(lambda _: seconds(lambda: client.get("/").raise_for_status()), range(tabs))
         return max(times), _aggregations(harness) - before
+
+
+@dataclass(frozen=True, slots=True)
+class _RedisUsage:
+    """What a call takes: its seconds, and of Redis CPU time, time in commands and requests.
+
+    `longest` is the longest command in milliseconds.
+    """
+
+    seconds: float
+    cpu: float
+    commands: float
+    requests: int
+    longest: float
+
+
+def _metrics(harness: Harness, accounts: int) -> Section:
+    """Measure what a scrape takes of Redis, compared with a request for each bucket."""
+    _use_accounts(harness, accounts)
+    buckets = len(harness.services.pds.rate_limiter.buckets())
+    with _served(harness) as client:
+        client.get("/").raise_for_status()
+        scrape = _redis_usage(harness, lambda: client.get("/metrics").raise_for_status())
+    single = _redis_usage(harness, lambda: _read_each_bucket(harness))
+    beside = "a request for each bucket"
+    meaning = f"seconds of Redis for /metrics with {accounts:,} accounts"
+    return Section(
+        "metrics",
+        f"What /metrics takes of Redis, with {accounts:,} accounts and {buckets:,} buckets",
+        "One request to a process that has shown the overview just now, so that documents are "
+        "counted already. While Redis runs a command, all others wait.",
+        (
+            Figure("duration", scrape.seconds, "s", beside, single.seconds),
+            Figure("CPU time of Redis", scrape.cpu, "s", beside, single.cpu),
+            Figure("of that in commands", scrape.commands, "s", beside, single.commands),
+            Figure("longest command", scrape.longest, "ms", beside, single.longest),
+            Figure("reads from connections", scrape.requests, "", beside, single.requests),
+        ),
+        (Target("metrics_redis_seconds", meaning, scrape.cpu, 0.5),),
+    )
+
+
+def _use_accounts(harness: Harness, number: int) -> None:
+    """Save in Redis what a login and a write of each account save there."""
+    pds = harness.services.pds
+    limits = pds.rate_limiter.for_host("pds.example", Workload.LIVE)
+    cache = PdsCache(harness.redis, pds.vault)
+    for n in range(number):
+        did = f"did:plc:{n:024}"
+        for cost in (Cost(Resource.LOGINS, 1, did), Cost(Resource.POINTS, 2, did)):
+            limits.settle(limits.acquire("bench", (cost, REQUEST)), {})
+        cache.save(did, CachedPds.found(harness.pds_url))
+
+
+def _read_each_bucket(harness: Harness) -> None:
+    for name in harness.redis.scan_iter(match="media-atproto:budget:*", count=1000):
+        harness.redis.hmget(name, ["used", "points", "ends", "shut"])
+
+
+def _redis_usage(harness: Harness, call: Callable[[], object]) -> _RedisUsage:
+    redis = harness.redis
+    redis.config_set("latency-tracking-info-percentiles", "100")
+    before = redis.info("cpu")
+    redis.config_resetstat()
+    duration = seconds(call)
+    after = redis.info("all")
+    commands = [value for name, value in after.items() if name.startswith("cmdstat_")]
+    latencies = [value for name, value in after.items() if name.startswith("latency_percentiles_")]
+    return _RedisUsage(
+        duration,
+        cpu=sum(after[name] - before[name] for name in ("used_cpu_user", "used_cpu_sys")),
+        commands=sum(each["usec"] for each in commands) / 1e6,
+        requests=after["total_reads_processed"],
+        longest=max(each["p100"] for each in latencies) / 1000,
+    )
 
 
 @contextmanager

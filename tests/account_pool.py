@@ -6,8 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from uuid import uuid4
 
-import httpx
-
+from tests.plain_http import open_http
 from worker.dev.stack.accounts import PdsAccount, create_account
 from worker.pds.repo_snapshot import RepoSnapshot
 
@@ -33,8 +32,7 @@ class AccountPool:
             self._free[role].append(account)
 
     def _is_emptied(self, account: PdsAccount) -> bool:
-        headers = {"Authorization": f"Bearer {account.access_token}"}
-        with httpx.Client(base_url=f"{self._pds_url}/xrpc/", headers=headers, timeout=30) as http:
+        with open_http(f"{self._pds_url}/xrpc/", token=account.access_token) as http:
             exported = http.get("com.atproto.sync.getRepo", params={"did": account.did})
             if exported.is_error:  # deleted, deactivated or taken down
                 return False

@@ -12,6 +12,7 @@ import httpx
 from playwright.sync_api import Browser, BrowserContext
 
 from tests.fleet import Process, logged
+from tests.plain_http import open_http
 from tests.terminal import PROGRAM
 from tests.waiting import wait_for
 
@@ -28,7 +29,7 @@ class WebPage(Process):
 
     def client(self) -> httpx.Client:
         """Return a client of no browser that is logged in and follows nothing."""
-        return httpx.Client(base_url=self.url, auth=(USER, PASSWORD), timeout=60, trust_env=False)
+        return open_http(self.url, login=(USER, PASSWORD), timeout=60)
 
     def context(
         self,

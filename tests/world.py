@@ -16,6 +16,7 @@ from redis import Redis
 from tests.account_pool import AccountPool
 from tests.environments import environment_of
 from tests.pictures import pixel_art
+from tests.plain_http import open_http
 from tests.redis_databases import redis_database
 from worker.core.settings import Settings
 from worker.database.mongo import RawDocument
@@ -179,7 +180,7 @@ class Worlds:
             platform.add_user(subject, account, account.handle.removesuffix(".test"))
         dids = {subject: account.did for subject, account in accounts.items()}
         ada, bob, _ = roles
-        with httpx.Client(base_url=environ["PDS_URL"], timeout=30) as http:
+        with open_http(environ["PDS_URL"]) as http:
             yield World(services, platform, environ, ada, bob, dids, http)
         for subject, account in accounts.items():
             self._accounts.give_back(roles[subject], account)

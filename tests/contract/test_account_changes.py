@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,13 +9,8 @@ from dataclasses import replace
 import pytest
 from bson import ObjectId
 from pymongo import MongoClient
-from pymongo.monitoring import (
-    CommandFailedEvent,
-    CommandListener,
-    CommandStartedEvent,
-    CommandSucceededEvent,
-)
 
+from tests.contract.counting import Commands
 from tests.contract.items import MOOD, PAINTING, SECOND, edit, refuse, save, settle, state_of, sweep
 from worker.core.clock import after, now
 from worker.core.documents import Account, ItemRef, MediaDocument
@@ -280,23 +274,6 @@ def test_malformed_states_are_left_alone(here: Services) -> None:
     assert [state_of(here, each) for each in refs] == odd
 
 
-class Counting(CommandListener):
-    """Counts the commands that a client sends."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-
-    def started(self, event: CommandStartedEvent) -> None:
-        """Count a command."""
-        self.counts[event.command_name] += 1
-
-    def succeeded(self, event: CommandSucceededEvent) -> None:
-        """Do nothing."""
-
-    def failed(self, event: CommandFailedEvent) -> None:
-        """Do nothing."""
-
-
 def test_ten_thousand_items_are_marked_in_pages(here: Services) -> None:
     """And are enqueued over several sweeps that do not keep another account's items waiting."""
     set_account(here)
@@ -307,18 +284,18 @@ def test_ten_thousand_items_are_marked_in_pages(here: Services) -> None:
     ]
     here.storage.store.collection(PIECE).insert_many(items)
     set_account(here, did=NEW, name="other")
-    counting = Counting()
+    commands = Commands()
     with MongoClient[RawDocument](
-        here.settings.mongodb.url.reveal(), tz_aware=True, event_listeners=[counting]
+        here.settings.mongodb.url.reveal(), tz_aware=True, event_listeners=[commands]
     ) as client:
         database = client[here.storage.database.name]
         changes = AccountChanges(database, Accounts(database), DocumentStore(database, "art-guest"))
         ChangedAccounts(changes, SiteUrls("https://x.test", "u", "g")).mark_items(10)
     marked = {"atproto.retryAt": {"$lte": now()}}
     assert here.storage.store.collection(PIECE).count_documents(marked) == 10_000
-    assert counting.counts["update"] <= 20 + 3
-    assert counting.counts["getMore"] <= 20
-    assert counting.counts["find"] <= 10
+    assert commands.counts["update"] <= 20 + 3
+    assert commands.counts["getMore"] <= 20
+    assert commands.counts["find"] <= 10
     other = save(here, user=BOB)
     sent: list[tuple[ItemRef, int]] = []
     small = replace(here.sync.sweep, settings=replace(here.settings.sweep, limit=100))

@@ -117,6 +117,8 @@ OF_A_RUN: dict[str, tuple[int, Query]] = {
     "account by handle": (1, lambda w: w.accounts.resolve("h1.test")),
     # At most as many names as are compared: here all the hundred users begin alike.
     "unknown account": (100, lambda w: unknown(w, "h1x")),
+    "accounts": (2, lambda w: list(w.accounts.find_all(["auth0|u1", "auth0|u3"]))),
+    "accounts by DID": (2, lambda w: list(w.accounts.by_dids(["did:plc:1", "did:plc:3"]))),
     "usable accounts": (2, lambda w: w.accounts.usable(["auth0|u1", "auth0|u2"])),
     "forget thumbnails": (1, lambda w: w.thumbnails.forget("auth0|u1")),
     "discard thumbnails": (2, lambda w: w.thumbnails.discard(["cid2", "cid3"])),

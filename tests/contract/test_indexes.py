@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from pymongo import MongoClient
-from pymongo.monitoring import (
-    CommandFailedEvent,
-    CommandListener,
-    CommandStartedEvent,
-    CommandSucceededEvent,
-)
 
+from tests.contract.counting import Commands
 from tests.contract.items import MOOD
 from tests.fixtures import Opener
 from worker.core.errors import PermanentError
@@ -56,23 +50,6 @@ def test_legacy_documents_do_not_stand_in_the_way_of_indexes(fresh: Services) ->
     states: list[object] = [None, "x", {"rkey": "same"}, {"rkey": "same"}, {"rkey": None}, [], {}]
     fresh.storage.store.collection(MOOD).insert_many([{"atproto": state} for state in states])
     fresh.ensure_indexes()
-
-
-class Commands(CommandListener):
-    """Counts the commands that a client sends."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-
-    def started(self, event: CommandStartedEvent) -> None:
-        """Count a command by its name."""
-        self.counts[event.command_name] += 1
-
-    def succeeded(self, event: CommandSucceededEvent) -> None:
-        """Required by the interface."""
-
-    def failed(self, event: CommandFailedEvent) -> None:
-        """Required by the interface."""
 
 
 def made_in(services: Services) -> dict[str, IndexResult]:

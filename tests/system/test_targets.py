@@ -50,9 +50,12 @@ _PRINTED: Mapping[str, tuple[str, ...]] = {
         "a sweep: of those done",
     ),
     "bench-images": ("The most memory of a worker's child", "PNG with texts", "a batch of"),
-    "bench-web": ("What the overview asks for", "published by", "page of 50", r"of \d+ tabs"),
+    "bench-web": (
+        *("What the overview asks for", "published by", "page of 50", r"of \d+ tabs"),
+        *("What /metrics takes of Redis", "longest command", r"\[metrics_redis_seconds\]"),
+    ),
 }
-_WRITES_JSON = {"bench", "bench-bulk"}
+_WRITES_JSON = {"bench", "bench-bulk", "bench-web"}
 
 
 def make(environ: Mapping[str, str], *arguments: str | Path) -> str:

@@ -29,6 +29,7 @@ _HINT = "; give a screen name, a handle, a subject or a DID"
 _PREFIXES = (4, 2, 1)  # characters that similar names have in common
 _MAX_SIMILAR = 150  # names of each prefix, and in each collection
 _MAX_COMPARED = 1000
+_CHUNK = 1000  # users of one query
 _ACCOUNT_FIELDS = {"atproto.did": 1, "atproto.handle": 1, "atproto.password": 1}
 
 
@@ -66,6 +67,14 @@ class Accounts:
 
     def by_did(self, did: str) -> Account | None:
         return self._find_one({"atproto.did": did})
+
+    def find_all(self, subjects: Iterable[str]) -> Iterator[Account]:
+        """Yield the accounts that `find` returns, in no particular order."""
+        names = (each for each in subjects if is_text(each) and not SURROGATE.search(each))
+        return self._find_all("_id", names)
+
+    def by_dids(self, dids: Iterable[str]) -> Iterator[Account]:
+        return self._find_all("atproto.did", dids)
 
     def resolve(self, name: str) -> Account:
         """Return the account with this subject, DID, handle or screen name.
@@ -181,11 +190,23 @@ class Accounts:
         with mongo_errors():
             found = self._users.find({"_id": {"$gt": after}}, _ACCOUNT_FIELDS)
             users = list(found.sort("_id").limit(limit))
-            subjects = [user["_id"] for user in users]
+        last = str(users[-1]["_id"]) if len(users) == limit else ""
+        return self._build_accounts(users), last
+
+    def _find_all(self, field: str, values: Iterable[str]) -> Iterator[Account]:
+        remaining = iter(values)
+        while chunk := list(islice(remaining, _CHUNK)):
+            with mongo_errors():
+                users = list(self._users.find({field: {"$in": chunk}}, _ACCOUNT_FIELDS))
+            yield from self._build_accounts(users)
+
+    def _build_accounts(self, users: Sequence[RawDocument]) -> list[Account]:
+        """Build the accounts of users that have one, with their screen names."""
+        subjects = [user["_id"] for user in users]
+        with mongo_errors():
             named = {raw["_id"]: raw for raw in self._handles.find({"_id": {"$in": subjects}})}
-        accounts = [_build_account(user, named.get(user["_id"])) for user in users]
-        last = str(subjects[-1]) if len(subjects) == limit else ""
-        return [account for account in accounts if account], last
+        accounts = (_build_account(user, named.get(user["_id"])) for user in users)
+        return [account for account in accounts if account]
 
     def _find_one(self, match: Mapping[str, object]) -> Account | None:
         with mongo_errors():

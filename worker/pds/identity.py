@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -54,6 +54,12 @@ class PdsResolver(Protocol):
     def pds_of(self, did: str) -> str:
         """Return the URL of an account's PDS."""
 
+    def known_urls(self, dids: Sequence[str]) -> dict[str, str]:
+        """Return the PDS URLs of accounts by DID; a DID is left out if its PDS is unknown.
+
+        Cached URLs are read together, and used even if they are no longer fresh.
+        """
+
     def look_up(self, did: str) -> str:
         """Return the same as `pds_of`, without saving the URL or a move of the account."""
 
@@ -74,6 +80,9 @@ class StaticPdsResolver:
         return self._url
 
     look_up = refresh = pds_of
+
+    def known_urls(self, dids: Sequence[str]) -> dict[str, str]:
+        return dict.fromkeys(dids, self._url)
 
     def confirm_used(self) -> None:
         pass
@@ -122,6 +131,16 @@ class DidResolver:
             cached = self._fetch(did, cached)
         return _url_of(did, cached)
 
+    def known_urls(self, dids: Sequence[str]) -> dict[str, str]:
+        cached = {
+            did: each for did, each in self._cache.find_all(dids).items() if self._may_use(each)
+        }
+        urls = {did: each.url for did, each in cached.items() if each.url}
+        for did in (did for did in dids if did not in cached):
+            with suppress(AccountError, *UNRESOLVED):
+                urls[did] = self.pds_of(did)
+        return urls
+
     def look_up(self, did: str) -> str:
         cached = self._find_cached(did)
         if cached is None or not cached.is_fresh:
@@ -158,7 +177,7 @@ class DidResolver:
     def _find_cached(self, did: str) -> CachedPds | None:
         """Return the entry of a DID, unless its PDS is no longer allowed."""
         cached = self._cache.find(did)
-        return cached if cached and (cached.url is None or self._may_call(cached.url)) else None
+        return cached if cached and self._may_use(cached) else None
 
     def _fetch(self, did: str, cached: CachedPds | None) -> CachedPds:
         try:
@@ -187,8 +206,8 @@ class DidResolver:
         if self._on_move:
             self._on_move(did, last.found_at)
 
-    def _may_call(self, url: str) -> bool:
-        return allowed_pds_url(url, self._trusted) == url
+    def _may_use(self, cached: CachedPds) -> bool:
+        return cached.url is None or allowed_pds_url(cached.url, self._trusted) == cached.url
 
     def _endpoint(self, did: str) -> str | None:
         """Return the PDS URL in a DID document, or None if the document does not exist."""

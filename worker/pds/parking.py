@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,7 +13,7 @@ from worker.core.clock import after, doubled, now, rfc3339
 from worker.core.documents import Account
 from worker.core.errors import AccountError
 from worker.core.redis_errors import redis_errors
-from worker.core.redis_values import read_text
+from worker.core.redis_values import read_text, read_texts
 from worker.core.secrets import Purpose, UnreadableSecretError, Vault
 from worker.pds.errors import AccountUnusableError
 
@@ -77,9 +78,18 @@ class Parking:
     def find(self, account: Account, bound: str) -> Parked | None:
         """Return the parking of an account, or None if it is not parked."""
         with redis_errors():
-            sealed = read_text(self._redis, _key(account, bound)) or ""
+            return self._open(account, bound, read_text(self._redis, _key(account, bound)))
+
+    def find_all(self, bounds: Sequence[tuple[Account, str]]) -> list[Parked | None]:
+        """Return what `find` returns for each account and its `bound`."""
+        with redis_errors():
+            texts = read_texts(self._redis, (_key(*each) for each in bounds))
+            return [self._open(*each, text) for each, text in zip(bounds, texts, strict=True)]
+
+    def _open(self, account: Account, bound: str, sealed: str | None) -> Parked | None:
+        subject = _subject(account, bound)
         try:
-            value = self._vault.open(sealed, Purpose.PARKING, _subject(account, bound)).reveal()
+            value = self._vault.open(sealed or "", Purpose.PARKING, subject).reveal()
         except UnreadableSecretError:
             return None
         code, message, until = json.loads(value)

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from redis import Redis
 
 from worker.core.redis_errors import redis_errors
-from worker.core.redis_values import read_lowest, read_text, set_score
+from worker.core.redis_values import read_lowest, read_text, read_texts, set_score
 from worker.core.secrets import Purpose, UnreadableSecretError, Vault
 
 _FRESH = 3600  # seconds
@@ -71,9 +72,18 @@ class PdsCache:
     def find(self, did: str) -> CachedPds | None:
         """Return the entry of a DID, or None if it is missing, unreadable or too old."""
         with redis_errors():
-            sealed = read_text(self._redis, _key(did)) or ""
+            return self._open(did, read_text(self._redis, _key(did)))
+
+    def find_all(self, dids: Sequence[str]) -> dict[str, CachedPds]:
+        """Return the entries of DIDs, as `find` does."""
+        with redis_errors():
+            texts = list(read_texts(self._redis, map(_key, dids)))
+        found = ((did, self._open(did, text)) for did, text in zip(dids, texts, strict=True))
+        return {did: cached for did, cached in found if cached}
+
+    def _open(self, did: str, sealed: str | None) -> CachedPds | None:
         try:
-            value = self._vault.open(sealed, Purpose.PDS_URL, did).reveal()
+            value = self._vault.open(sealed or "", Purpose.PDS_URL, did).reveal()
         except UnreadableSecretError:
             return None
         cached = CachedPds(*json.loads(value))

@@ -9,7 +9,7 @@ See docs/decisions/0013-rate-limits.md.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,9 +32,10 @@ from worker.core.rate_limits import (
     parse_headers,
 )
 from worker.core.redis_errors import RedisUnavailableError, redis_errors
-from worker.core.redis_values import read_fields
+from worker.core.redis_values import read_hashes
 
 _PREFIX = "media-atproto:budget:"
+_FIELDS = ("used", "points", "ends", "shut")  # of a bucket, for its status
 _MAX_NUMBER = 1e15
 _MAX_LEFT = 32 * 86_400  # seconds; no window and no wait after a 429 is longer
 _SCRIPT = files("worker.pds").joinpath("rate_limiter.lua").read_text()
@@ -88,26 +89,25 @@ class RateLimiter:
 
     def buckets(self) -> list[BucketStatus]:
         """Return the buckets in a current window, sorted by host, limit and subject."""
-        with redis_errors():
-            names = list(self._redis.scan_iter(match=f"{_PREFIX}*", count=1000))
-        buckets = (self._bucket(name.decode(errors="replace")) for name in names)
-        return sorted(
-            (bucket for bucket in buckets if bucket),
-            key=lambda bucket: (bucket.host, bucket.limit, bucket.subject),
-        )
+        return sorted(self._scan(), key=lambda each: (each.host, each.limit, each.subject))
 
     def exhausted_buckets(self) -> list[BucketStatus]:
         """Return the buckets that are closed, or have no points left for bulk calls."""
         share = 1.0 - self._reserve
         return [each for each in self.buckets() if each.refused or each.used >= each.points * share]
 
-    def _bucket(self, name: str) -> BucketStatus | None:
+    def _scan(self) -> Iterator[BucketStatus]:
+        with redis_errors():
+            found = self._redis.scan_iter(match=f"{_PREFIX}*", count=1000)
+            names = {name.decode(errors="replace") for name in found}
+            for name, values in read_hashes(self._redis, names, _FIELDS):
+                if bucket := self._parse(name, values):
+                    yield bucket
+
+    def _parse(self, name: str, values: Sequence[object]) -> BucketStatus | None:
         # Hosts and limit names contain no `|`. Another program may have written any key and value.
         host, limit_name, subject = [*name.removeprefix(_PREFIX).split("|", 2), "", ""][:3]
-        known = {limit.name: limit for limit in self._rates.of(host)}
-        with redis_errors():
-            values = read_fields(self._redis, name, ["used", "points", "ends", "shut"])
-        limit = known.get(limit_name)
+        limit = next((each for each in self._rates.of(host) if each.name == limit_name), None)
         used, points, ends, shut = map(_number, values)
         left = max(shut, ends) / 1000 - time.time()
         if limit is None or not 0 < left < _MAX_LEFT:

@@ -5,7 +5,8 @@ Live and bulk calls share connections and rate limits. Only live calls may use t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 
 from redis import Redis
 
+from worker.core.documents import Account
 from worker.core.errors import AccountError
 from worker.core.secrets import Secret, Vault
 from worker.pds.call_limits import CallLimits
@@ -43,6 +45,15 @@ class PdsHosts:
     def for_did(self, did: str) -> PdsHost:
         """Return the PDS host of an account; raises the errors of PdsResolver."""
         return self._open_host(self._resolver.pds_of(did))
+
+    def group_by_host(self, accounts: Sequence[Account]) -> list[tuple[PdsHost, list[Account]]]:
+        """Group accounts by their PDS hosts; those without a known PDS are left out."""
+        urls = self._resolver.known_urls([account.did for account in accounts])
+        groups: dict[str, list[Account]] = defaultdict(list)
+        for account in accounts:
+            if url := urls.get(account.did):
+                groups[url].append(account)
+        return [(self._open_host(url), group) for url, group in groups.items()]
 
     def look_up(self, did: str) -> PdsHost:
         """Return the same as `for_did`, without saving anything about the account."""

@@ -11,7 +11,7 @@ import base64
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from redis import Redis
@@ -107,6 +107,10 @@ class Sessions:
     def find_parked(self, account: Account) -> Parked | None:
         """Return the parking of an account's current password and PDS, or None."""
         return self._parking.find(account, self._bound(account))
+
+    def find_all_parked(self, accounts: Iterable[Account]) -> list[Parked | None]:
+        """Return what `find_parked` returns for each account."""
+        return self._parking.find_all([(account, self._bound(account)) for account in accounts])
 
     def _refresh(self, session: Session | None) -> Session | None:
         if session is None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
 from worker.core.documents import Account, OwnedItem, Status, SyncState
-from worker.core.errors import MediaError
 from worker.database.accounts import Accounts
 from worker.database.backlog import TROUBLE
 from worker.database.indexes import require_index
@@ -90,20 +89,35 @@ class BlockedAccounts:
     def all(self) -> list[BlockedAccount]:
         """Return the blocked accounts, ordered by pending items, most first."""
         pending = self._count_pending()
-        parked = (self.accounts.by_did(did) for did in self.parking.dids())
-        subjects = {*pending, *(account.subject for account in parked if account)}
+        accounts = {each.subject: each for each in self.accounts.by_dids(self.parking.dids())}
+        accounts |= self._accounts_of(pending.keys() - accounts.keys())
+        parked = self._find_parked(list(accounts.values()))
         return _sorted(
-            self._make_blocked(subject, pending.get(subject, _Pending())) for subject in subjects
+            _make_blocked(subject, accounts.get(subject), each, parked)
+            for subject, each in (dict.fromkeys(accounts, _Pending()) | pending).items()
         )
 
     def without_redis(self) -> list[BlockedAccount]:
         """Return the blocked accounts that have pending items, without the state in Redis."""
+        pending = self._count_pending()
+        accounts = self._accounts_of(pending)
         return _sorted(
             BlockedAccount(
-                subject, self.accounts.find(subject), each.code, each.message, None, each.count
+                subject, accounts.get(subject), each.code, each.message, None, each.count
             )
-            for subject, each in self._count_pending().items()
+            for subject, each in pending.items()
         )
+
+    def _accounts_of(self, subjects: Iterable[str]) -> dict[str, Account]:
+        return {each.subject: each for each in self.accounts.find_all(subjects)}
+
+    def _find_parked(self, accounts: Sequence[Account]) -> dict[str, Parked | None]:
+        """Return the parking of accounts by subject; those without a known PDS are left out."""
+        return {
+            account.subject: parked
+            for host, group in self.pds_hosts.group_by_host(accounts)
+            for account, parked in zip(group, host.sessions.find_all_parked(group), strict=True)
+        }
 
     def _count_pending(self) -> dict[str, _Pending]:
         """Count the pending items by owner."""
@@ -124,34 +138,25 @@ class BlockedAccounts:
                 for raw in stream(partial(found.batch_size, _CHUNK)):
                     yield self.store.to_owned_item(kind, raw), parse_state(raw.get("atproto"))
 
-    def _make_blocked(self, subject: str, pending: _Pending) -> BlockedAccount | None:
-        account = self.accounts.find(subject)
-        parked, is_usable = self._read_parked(account)
-        known = parked or pending
-        if not known.code:
-            return None  # only parked under a former password
-        return BlockedAccount(
-            subject,
-            account,
-            known.code,
-            known.message,
-            parked,
-            pending.count,
-            pending.retry_at,
-            is_resolved=is_usable,
-        )
 
-    def _read_parked(self, account: Account | None) -> tuple[Parked | None, bool]:
-        """Return the parking of an account, and whether it can be used."""
-        if account is None:
-            return None, False
-        try:
-            parked = self.pds_hosts.for_did(account.did).sessions.find_parked(account)
-        except MediaError as error:
-            if error.step == "account":
-                return None, False  # an account without a known PDS is not parked
-            raise
-        return parked, parked is None
+def _make_blocked(
+    subject: str, account: Account | None, pending: _Pending, known: Mapping[str, Parked | None]
+) -> BlockedAccount | None:
+    """Build a blocked account, or return None if it is only parked under a former password."""
+    parked = known.get(subject)
+    fault = parked or pending
+    if not fault.code:
+        return None
+    return BlockedAccount(
+        subject,
+        account,
+        fault.code,
+        fault.message,
+        parked,
+        pending.count,
+        pending.retry_at,
+        is_resolved=subject in known and parked is None,
+    )
 
 
 def _sorted(found: Iterable[BlockedAccount | None]) -> list[BlockedAccount]:
