@@ -26,6 +26,7 @@ from bench.raw import (
 )
 from bench.report import Report
 from bench.usage import CommandRun, cpu_figures, run_command, startup_seconds
+from worker.files.thumbnail import Thumbnail
 
 _CORES = os.cpu_count() or 1
 _CLOCK = (
@@ -244,7 +245,7 @@ def _raw_loop(
     work: Work,
     calls: str,
     documents: Callable[[Sequence[Author]], Iterable[Document]],
-    thumbnails: Iterable[bytes | None] = repeat(None),
+    thumbnails: Iterable[Thumbnail | None] = repeat(None),
 ) -> Baseline:
     def send() -> float:
         authors = harness.create_authors(work.raw_accounts)

@@ -25,7 +25,7 @@ from worker.core.cid import cid_of_blob
 from worker.core.documents import Account
 from worker.core.record_keys import tid_for
 from worker.core.secrets import Secret
-from worker.files.thumbnail import MIME_TYPE, ThumbnailSettings, make_thumbnail
+from worker.files.thumbnail import Thumbnail, ThumbnailSettings, make_thumbnail
 from worker.media import media_type
 
 _BATCH = 100
@@ -51,9 +51,9 @@ class RawPds:
         """Call a procedure with JSON."""
         return self.send(method, json.dumps(body).encode(), "application/json", token)
 
-    def upload(self, token: str, data: bytes) -> object:
+    def upload(self, token: str, blob: Thumbnail) -> object:
         """Upload a thumbnail, and return the reference for its record."""
-        return self.send("com.atproto.repo.uploadBlob", data, MIME_TYPE, token)["blob"]
+        return self.send("com.atproto.repo.uploadBlob", blob.data, blob.mime_type, token)["blob"]
 
     def send(self, method: str, body: bytes, content_type: str, token: str | None) -> Any:
         """Call a procedure with a body that is ready."""
@@ -100,7 +100,7 @@ class RawBatch:
 
     author: Author
     body: bytes = field(repr=False)
-    blobs: Sequence[bytes] = field(repr=False)
+    blobs: Sequence[Thumbnail] = field(repr=False)
 
 
 def raw_item(harness: Harness, document: Document) -> RawItem:
@@ -131,14 +131,14 @@ def publish_the_old_way(pds: RawPds, item: RawItem) -> None:
     pds.call("com.atproto.repo.createRecord", key | rest, token)
 
 
-def thumbnail(picture: bytes) -> bytes:
+def thumbnail(picture: bytes) -> Thumbnail:
     """Return the thumbnail that a worker makes of a picture."""
-    return make_thumbnail(picture, ThumbnailSettings()).data
+    return make_thumbnail(picture, ThumbnailSettings())
 
 
-def batches(items: Iterable[RawItem], thumbnails: Iterable[bytes | None]) -> list[RawBatch]:
+def batches(items: Iterable[RawItem], thumbnails: Iterable[Thumbnail | None]) -> list[RawBatch]:
     """Return the writes of items in batches of a hundred, the authors in turn."""
-    by_author: dict[Author, list[tuple[RawItem, bytes | None]]] = defaultdict(list)
+    by_author: dict[Author, list[tuple[RawItem, Thumbnail | None]]] = defaultdict(list)
     for item, blob in zip(items, thumbnails, strict=False):
         by_author[item.author].append((item, blob))
     lanes = [
@@ -192,13 +192,13 @@ def old_way_seconds(url: str, items: Sequence[RawItem]) -> float:
     return _thread_seconds(partial(_publish_the_old_way, url), items, _LOGINS)
 
 
-def _batch(author: Author, items: Sequence[tuple[RawItem, bytes | None]]) -> RawBatch:
+def _batch(author: Author, items: Sequence[tuple[RawItem, Thumbnail | None]]) -> RawBatch:
     writes = [_write(item, blob) for item, blob in items]
     body = json.dumps({"repo": author.did, "validate": False, "writes": writes})
     return RawBatch(author, body.encode(), [blob for _, blob in items if blob is not None])
 
 
-def _write(item: RawItem, blob: bytes | None) -> Mapping[str, object]:
+def _write(item: RawItem, blob: Thumbnail | None) -> Mapping[str, object]:
     blobs = {} if blob is None else {"thumbnail": _reference(blob)}
     return {
         "$type": "com.atproto.repo.applyWrites#create",
@@ -208,9 +208,9 @@ def _write(item: RawItem, blob: bytes | None) -> Mapping[str, object]:
     }
 
 
-def _reference(data: bytes) -> Mapping[str, object]:
-    link = {"$link": cid_of_blob(data)}
-    return {"$type": "blob", "ref": link, "mimeType": MIME_TYPE, "size": len(data)}
+def _reference(blob: Thumbnail) -> Mapping[str, object]:
+    link = {"$link": cid_of_blob(blob.data)}
+    return {"$type": "blob", "ref": link, "mimeType": blob.mime_type, "size": len(blob.data)}
 
 
 def _process_seconds(publish_one: Callable[[T], None], jobs: Sequence[T], processes: int) -> float:
