@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import partial
 from itertools import islice, repeat
 
 from bench.bulk_load import LoadScale, measure_load
-from bench.documents import TEXT_TYPES, Archive, Document, insert_archive, times
+from bench.documents import TEXT_TYPES, Archive, Document, insert_archive
 from bench.figures import Figure, Section, Target
 from bench.harness import Author, Harness, open_harness
-from bench.pictures import Size, all_kinds, variations
+from bench.pictures import SIZES, Size, all_kinds, variations
 from bench.raw import (
     Baseline,
     RawBatch,
@@ -27,14 +26,11 @@ from bench.raw import (
     thumbnail_cpu_seconds,
 )
 from bench.report import Report
+from bench.results import CLOCK, Result, command_result
 from bench.usage import CommandRun, calling_cpu_seconds, cpu_figures, run_command, startup_seconds
 from worker.files.thumbnail import Thumbnail
 
 _CORES = os.cpu_count() or 1
-_CLOCK = (
-    "The clock runs from the command's start, less the start-up that is measured apart (Python, "
-    "imports, connections), to the last document's syncedAt."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +64,7 @@ class Scale:
     startups: int = 3
     texts: Work = Work(documents=20_000, accounts=40, warm_up=100, raw=5_000, old=150)
     paintings: Work = Work(documents=2_000, accounts=20, warm_up=16, raw=400, old=80)
-    sizes: Sequence[Size] = (
-        *((128, 128), (256, 256), (320, 240), (512, 512), (640, 480)),
-        *((800, 600), (1024, 768), (1280, 720), (1600, 900), (1920, 1080)),
-    )
+    sizes: Sequence[Size] = SIZES
     load: LoadScale = field(default_factory=LoadScale)
 
 
@@ -96,41 +89,6 @@ class Job:
     title: str
     method: str
     bounds: tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """The documents per second that a command has published, and the CPU seconds by process."""
-
-    documents: int
-    rate: float
-    cpu: Mapping[str, float]
-
-    def section(
-        self, job: Job, ceiling: Baseline, old: Baseline, others: Sequence[Baseline] = ()
-    ) -> Section:
-        """Compare the rate with the ceiling and the old way; list the rates of others."""
-        unit = f"{job.unit}/s"
-        return Section(
-            job.key,
-            job.title,
-            job.method,
-            (
-                Figure(job.label, self.rate, unit, ceiling.name, ceiling.rate),
-                Figure("the same", self.rate, unit, old.name, old.rate),
-                *(Figure(one.name, one.rate, unit, "the ceiling", ceiling.rate) for one in others),
-                *cpu_figures("CPU", self.cpu, self.documents),
-            ),
-            (
-                self._target(job, "ceiling", ceiling, job.bounds[0]),
-                self._target(job, "old way", old, job.bounds[1]),
-            ),
-        )
-
-    def _target(self, job: Job, name: str, baseline: Baseline, bound: float) -> Target:
-        key = f"{job.key}_vs_{name.partition(' ')[0]}"
-        meaning = f"{job.label} of {job.unit}, compared with the {name}"
-        return Target(key, meaning, self.rate / baseline.rate, bound, at_least=True)
 
 
 _RESTORE = Job(
@@ -178,14 +136,14 @@ def _texts(harness: Harness, archive: Archive, work: Work, startup: float) -> Se
         run = run_command(harness, *command, worker=worker)
     result = _result(harness, run, startup, TEXT_TYPES, authors)
     _repeat(raw, old)
-    return result.section(_text_job(work), raw, old)
+    return _section(result, _text_job(work), raw, old)
 
 
 def _text_job(work: Work) -> Job:
     method = (
         f"{work.documents} documents over {work.accounts} accounts, published by `media-atproto "
         f"backfill --wait` and the bulk worker, which has done {work.warm_up} others before. "
-        f"{_CLOCK} Compared, before and after, with {work.raw} of the same records as prepared "
+        f"{CLOCK} Compared, before and after, with {work.raw} of the same records as prepared "
         "JSON for repos of the same size, sent by two loops; and with the old way, which logs in "
         f"and calls createRecord for each of {work.old} items, 10 at a time, in raw HTTP."
     )
@@ -215,15 +173,15 @@ def _paintings(
         run = run_command(harness, "restore", *handles, "--wait", worker=worker)
         restore = _result(harness, run, startup, ["painting"], authors)
         _repeat(*baselines)
-    yield backfill.section(_painting_job(work), ceiling, old, [mixed, raw])
-    yield restore.section(_RESTORE, raw, old)
+    yield _section(backfill, _painting_job(work), ceiling, old, [mixed, raw])
+    yield _section(restore, _RESTORE, raw, old)
 
 
 def _painting_job(work: Work) -> Job:
     method = (
         f"{work.documents} PNG files, pixel art, flat shapes and photographs, no two the same, "
         f"over {work.accounts} accounts, published by `media-atproto backfill --wait` and the bulk "
-        f"worker, which has done {work.warm_up} others before. {_CLOCK} Compared, before and "
+        f"worker, which has done {work.warm_up} others before. {CLOCK} Compared, before and "
         f"after, with {work.raw} paintings if all cores did nothing but the CPU time of bare "
         "processes that make their thumbnails, and of the client and the PDS for raw calls: "
         "uploads, 8 at a time, and writes of prepared thumbnails and JSON; with a real run of "
@@ -306,11 +264,33 @@ def _result(
     types: Sequence[str],
     authors: Sequence[Author],
 ) -> Result:
-    """Return the result of a command that has published all documents of some authors."""
     match = {"user": {"$in": [author.subject for author in authors]}}
-    states = [state for name in types for state in harness.states(name, match)]
-    if any(state.get("status") != "synced" for state in states):
-        raise RuntimeError("a command has not published all documents")
-    started = min(run.began + timedelta(seconds=startup), *times(states, "attemptedAt"))
-    seconds = (max(times(states, "syncedAt")) - started).total_seconds()
-    return Result(len(states), len(states) / seconds, run.cpu)
+    return command_result(harness, run, startup, types, match)
+
+
+def _section(
+    result: Result, job: Job, ceiling: Baseline, old: Baseline, others: Sequence[Baseline] = ()
+) -> Section:
+    """Compare the rate with the ceiling and the old way; list the rates of others."""
+    unit = f"{job.unit}/s"
+    return Section(
+        job.key,
+        job.title,
+        job.method,
+        (
+            Figure(job.label, result.rate, unit, ceiling.name, ceiling.rate),
+            Figure("the same", result.rate, unit, old.name, old.rate),
+            *(Figure(one.name, one.rate, unit, "the ceiling", ceiling.rate) for one in others),
+            *cpu_figures("CPU", result.cpu, result.documents),
+        ),
+        (
+            _target(result, job, "ceiling", ceiling, job.bounds[0]),
+            _target(result, job, "old way", old, job.bounds[1]),
+        ),
+    )
+
+
+def _target(result: Result, job: Job, name: str, baseline: Baseline, bound: float) -> Target:
+    key = f"{job.key}_vs_{name.partition(' ')[0]}"
+    meaning = f"{job.label} of {job.unit}, compared with the {name}"
+    return Target(key, meaning, result.rate / baseline.rate, bound, at_least=True)
