@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import chain, zip_longest
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
@@ -67,8 +68,15 @@ class RawPds:
 
     def export(self, repo: str) -> bytes:
         """Download a repo as a CAR file."""
-        method = "com.atproto.sync.getRepo"
-        self._connection.request("GET", f"/xrpc/{method}?{urlencode({'did': repo})}")
+        return self._query("com.atproto.sync.getRepo", did=repo)
+
+    def blobs(self, repo: str) -> list[str]:
+        """Return the CIDs of a repo's blobs, of which there are at most 1,000."""
+        answer = json.loads(self._query("com.atproto.sync.listBlobs", did=repo, limit="1000"))
+        return list(answer["cids"])
+
+    def _query(self, method: str, **parameters: str) -> bytes:
+        self._connection.request("GET", f"/xrpc/{method}?{urlencode(parameters)}")
         return self._answer(method)
 
     def _answer(self, method: str) -> bytes:
@@ -193,6 +201,14 @@ def thumbnail_cpu_seconds(pictures: Sequence[bytes], processes: int) -> float:
     return sum(_map_in_processes(_thumbnail_cpu_seconds, pictures, processes)[0])
 
 
+def thumbnail_costs(files: Sequence[Path], processes: int) -> tuple[list[tuple[int, float]], float]:
+    """Make the thumbnails of files in bare processes.
+
+    Returns the size and the CPU seconds of each, and the seconds for all.
+    """
+    return _map_in_processes(_thumbnail_cost, files, processes)
+
+
 def raw_loop_seconds(url: str, batches: Sequence[RawBatch]) -> float:
     """Return how long two loops take to send batches, each for one half of the accounts."""
     authors = list(dict.fromkeys(batch.author for batch in batches))
@@ -278,6 +294,12 @@ def _thumbnail_cpu_seconds(picture: bytes) -> float:
     start = time.process_time()
     thumbnail(picture)
     return time.process_time() - start
+
+
+def _thumbnail_cost(file: Path) -> tuple[int, float]:
+    start = time.process_time()
+    size = len(thumbnail(file.read_bytes()).data)
+    return size, time.process_time() - start
 
 
 def _publish_the_old_way(url: str, item: RawItem) -> None:
