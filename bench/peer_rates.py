@@ -15,6 +15,7 @@ from bench.peer_program import Peers, peer_versions
 from bench.peer_publishing import MOODS, PAINTINGS, Contest, Load
 from bench.peer_thumbnails import measure_thumbnails
 from bench.pictures import SIZES, Size, all_kinds, variations
+from bench.quality import measure_quality
 from bench.report import Report
 from bench.usage import startup_seconds
 
@@ -39,20 +40,22 @@ QUICK = Scale(
     pictures=8,
     paintings=Load(warm_up=2, ours=6, peer=6),
     moods=Load(warm_up=4, ours=60, peer=20),
-    sizes=((128, 128),),
+    sizes=((640, 480),),
 )
 
 
 def measure(report: Report, *, quick: bool) -> None:
     """Measure all sections on the same services."""
     scale = QUICK if quick else Scale()
-    pictures = variations(all_kinds(scale.sizes))
+    images = all_kinds(scale.sizes)
+    pictures = variations(images)
     with open_harness(report, quick=quick, versions=peer_versions()) as harness:
         peers = Peers(harness.processes)
         sample = list(islice(pictures, scale.pictures))
         with peers.program("thumbnails.mjs") as program:
             folder = harness.processes.folder / "pictures"
             report.add(measure_thumbnails(program, folder, sample, scale.rounds))
+        report.add(measure_quality(sample[: len(images)]))
         startup = startup_seconds(harness, scale.startups)
         report.add(_startups(harness, peers, scale, startup))
         for section in _publishing(harness, peers, pictures, scale, startup):

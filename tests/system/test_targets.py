@@ -42,6 +42,7 @@ _PRINTED: Mapping[str, tuple[str, ...]] = {
     ),
     "bench-peers": (
         *("Node 22", "sharp ", "sharp, as the script uses it", "sharp, tuned, PNG", "tuned, JPEG"),
+        *("Quality of the thumbnails", "similarity, worst", r"\[thumbnail_ssim_worst\]"),
         *("Start-up", "bulk worker", "Paintings, beside", "Moods, beside", "CPU: all processes"),
         *(r"\[thumbnails_vs_sharp\]", r"\[thumbnail_bytes_vs_sharp\]"),
         *(r"\[paintings_vs_node\]", r"\[moods_vs_node\]"),

@@ -46,8 +46,7 @@ ADOBE_XY = (0.3127, 0.329, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
 
 def row(mode: str, values: Sequence[Colour], scale: int = 1) -> Image.Image:
     """Return an image of one row, or of blocks for lossy formats."""
-    image = Image.new(mode, (len(values), 1))
-    image.putdata([value[0] if len(value) == 1 else value for value in values])
+    image = Image.frombytes(mode, (len(values), 1), b"".join(map(bytes, values)))
     return image.resize((scale * len(values), scale), Image.Resampling.NEAREST)
 
 

@@ -1,4 +1,4 @@
-"""Create square, opaque PNG thumbnails from untrusted images.
+"""Create square, opaque PNG or JPEG thumbnails from untrusted images.
 
 Images smaller than the thumbnail are enlarged with hard edges (pixel art); others are shrunk with a
 smooth filter. The remaining area is filled with bars. Thumbnails contain only the first frame, in
@@ -25,13 +25,12 @@ from worker.files.colour import srgb_transform
 from worker.files.image_metadata import read_image
 from worker.files.image_metadata.exif import read_orientation
 from worker.files.image_metadata.parts import ImageParts
+from worker.files.thumbnail_encoding import encode, target_size
 from worker.files.transparency import Box, TransparentColour
 
-MIME_TYPE = "image/png"
 MAX_BYTES = 1_048_576
-_RECIPE = 1
+_RECIPE = 2  # to be increased with each change of pixels
 _FORMATS = ("PNG", "GIF", "JPEG", "WEBP")
-_MAX_COLOURS = 256
 _BAND_PIXELS = 1 << 20
 # WebP needs 17 bytes of memory per pixel, because libwebp allocates two canvases; PNG needs 5 and
 # JPEG 9. With this share of `max_pixels`, WebP needs little more memory than JPEG.
@@ -70,7 +69,7 @@ class ThumbnailSettings:
     @property
     def key(self) -> str:
         """Return a text that identifies the settings that affect the thumbnail."""
-        return f"png{_RECIPE}-{self.size}-{bytes(self.background).hex()}"
+        return f"{_RECIPE}-{self.size}-{bytes(self.background).hex()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +93,11 @@ def make_thumbnail(data: bytes, settings: ThumbnailSettings) -> Thumbnail:
         raise _unreadable("the file is not a PNG, GIF, JPEG or WebP image") from error
     except _DECODING_ERRORS as error:
         raise _unreadable(f"the image is malformed: {ascii(str(error))[:200]}") from error
-    encoded = _encode(_letterbox(fitted, settings))
+    encoded, mime_type = encode(fitted, settings.size, settings.background)
     if len(encoded) > MAX_BYTES:
         message = f"the thumbnail has {len(encoded)} bytes of {MAX_BYTES}"
         raise PermanentError(message, step="thumbnail", code="thumbnail_too_large")
-    return Thumbnail(encoded, MIME_TYPE)
+    return Thumbnail(encoded, mime_type)
 
 
 def _too_large(message: str) -> PermanentError:
@@ -126,7 +125,7 @@ def _decode(parts: ImageParts, settings: ThumbnailSettings) -> Image.Image:
     with Image.open(BytesIO(parts.data), formats=_FORMATS) as image:
         _check_cost(image, parts.data, settings)
         transparent = TransparentColour.of(parts)
-        width, height = _target_size(image.size, settings.size)
+        width, height = target_size(image.size, settings.size)
         image.draft(None, (2 * width, 2 * height))  # JPEG: decodes at reduced size
         image.load()
         transform = srgb_transform(parts.profile, image.mode)
@@ -153,30 +152,26 @@ def _check_cost(image: ImageFile.ImageFile, data: bytes, settings: ThumbnailSett
         raise _too_large(f"the JPEG image of {width}x{height} pixels has {scans} scans")
 
 
-def _target_size(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """Return `size` scaled to fit a square of `side` pixels, at least 1 x 1."""
-    scale = side / max(size)
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-
-
 def _scale(image: Image.Image, flattener: _Flattener, settings: ThumbnailSettings) -> Image.Image:
-    """Scale an image to fit the thumbnail, convert it to sRGB and remove its transparency.
+    """Shrink an image to fit the thumbnail, convert it to sRGB and remove its transparency.
 
-    Shrinking has two steps, like Pillow's `reducing_gap=2.0`: by an integer factor to at least
-    twice the target size, then to the target size. The first step works on bands to save memory.
+    Shrinking has two steps, like Pillow's `reducing_gap=1.5`: by an integer factor to at least 1.5
+    times the target size, then to the target size. The first step works on bands to save memory.
+    The Hamming filter gives almost the pixels of Lanczos, in half the time.
     """
-    width, height = _target_size(image.size, settings.size)
     if max(image.size) < settings.size:
-        flat = flattener.flatten(image, (0, 0, *image.size))
-        return flat.resize((width, height), Image.Resampling.NEAREST)
-    factor = max(1, image.width // (2 * width)), max(1, image.height // (2 * height))
+        return flattener.flatten(image, (0, 0, *image.size))
+    width, height = target_size(image.size, settings.size)
+    factor = max(1, 2 * image.width // (3 * width)), max(1, 2 * image.height // (3 * height))
     box = (0, 0, image.width / factor[0], image.height / factor[1])
     reduced = _reduce(image, factor, flattener)
-    return reduced.resize((width, height), Image.Resampling.LANCZOS, box)
+    return reduced.resize((width, height), Image.Resampling.HAMMING, box)
 
 
 def _reduce(image: Image.Image, factor: tuple[int, int], flattener: _Flattener) -> Image.Image:
     """Reduce an image by integer factors, one band of rows at a time."""
+    if flattener.keeps(image):
+        return image.reduce(factor) if factor != (1, 1) else image
     across, down = factor
     reduced = Image.new("RGB", (-(-image.width // across), -(-image.height // down)))
     rows = max(1, _BAND_PIXELS // (image.width * down)) * down
@@ -193,6 +188,11 @@ class _Flattener:
     background: tuple[int, int, int]
     transparent: TransparentColour | None
     transform: ImageCms.ImageCmsTransform | None
+
+    def keeps(self, image: Image.Image) -> bool:
+        """Return whether an image is opaque sRGB already."""
+        is_plain = image.mode == "RGB" and not image.has_transparency_data
+        return is_plain and not self.transparent and not self.transform
 
     def flatten(self, image: Image.Image, box: Box) -> Image.Image:
         """Return a part of an image as opaque sRGB."""
@@ -217,21 +217,3 @@ class _Flattener:
         canvas = Image.new("RGB", layer.size, self.background)
         canvas.paste(layer, mask=mask)
         return canvas
-
-
-def _letterbox(image: Image.Image, settings: ThumbnailSettings) -> Image.Image:
-    """Paste an image into the centre of a new square image without metadata."""
-    side = settings.size
-    canvas = Image.new("RGB", (side, side), settings.background)
-    canvas.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
-    return canvas
-
-
-def _encode(canvas: Image.Image) -> bytes:
-    """Encode an image as PNG, with a palette if it has at most 256 colours."""
-    colours = canvas.getcolors(_MAX_COLOURS)
-    if colours:
-        canvas = canvas.quantize(len(colours), dither=Image.Dither.NONE)
-    output = BytesIO()
-    canvas.save(output, "PNG")
-    return output.getvalue()

@@ -24,7 +24,8 @@ from worker.database.mongo import StoreUnavailableError
 from worker.database.thumbnail_cache import COLLECTION, CachedThumbnail, ThumbnailCache
 from worker.files.errors import SourceTooLargeError
 from worker.files.store import SourceFile, SourceKey, SourceStat, SourceStore
-from worker.files.thumbnail import MIME_TYPE, Thumbnail, ThumbnailSettings
+from worker.files.thumbnail import Thumbnail, ThumbnailSettings
+from worker.files.thumbnail_encoding import PNG
 from worker.media import MediaType
 from worker.media.validation.validator import InvalidRecordError
 from worker.operations.backfill.rehearsed_repo import AccountView, RehearsedRepo
@@ -158,7 +159,7 @@ class _UnreadBlobs(BlobBuilder):
 
     def _thumbnail(self, found: FoundFile, owner: str) -> tuple[Thumbnail, str]:
         file = self._read_image(found.key, self._max_source_bytes)
-        return Thumbnail(file.data, MIME_TYPE), file.identity
+        return Thumbnail(file.data, PNG), file.identity
 
 
 def read_only_engine(services: Services, *, reads_files: bool) -> Engine:
