@@ -30,7 +30,8 @@ _METHOD = (
     f"`media-atproto backfill --wait` and the bulk worker. {CLOCK} The script publishes the first "
     "{load.peer} of them for as many other accounts, from a file of JSON lines and the pictures, "
     "10 at a time, with {job.calls}; sessions and connections exist already, and its clock runs "
-    "from the job to the last answer. Both have published {load.warm_up} others before.{job.aim}"
+    "from the job to the last answer. Both have published {load.warm_up} others before. CPU times "
+    "include the start of the command.{job.aim}"
 )
 
 

@@ -19,8 +19,8 @@ from worker.files.thumbnail import ThumbnailSettings, make_thumbnail
 _METHOD = (
     "Compared with Lanczos, lossless: the reference has no reducing step, no rounding before its "
     "last step and no compression: each band is multiplied by its alpha channel and scaled in "
-    "floating-point numbers. Smaller images are enlarged with hard edges. Mean error: of all pixels "
-    "and bands, of 255. Similarity: structural_similarity of scikit-image, of RGB."
+    "floating-point numbers. Smaller images are enlarged with hard edges. Mean error: of all "
+    "pixels and bands, of 255. Similarity: structural_similarity of scikit-image, of RGB."
 )
 _MAX_ERROR = 1.5
 _MIN_MEAN, _MIN_WORST = 0.99, 0.975
