@@ -26,10 +26,10 @@ class Scale:
 
     rounds: int = 3
     startups: int = 3
-    accounts: int = 10
+    accounts: int = 16
     pictures: int = 300
-    paintings: Load = field(default_factory=lambda: Load(warm_up=40, ours=320, peer=320))
-    moods: Load = field(default_factory=lambda: Load(warm_up=100, ours=3_000, peer=400))
+    paintings: Load = field(default_factory=lambda: Load(warm_up=48, ours=480, peer=240))
+    moods: Load = field(default_factory=lambda: Load(warm_up=160, ours=3_200, peer=800))
     sizes: Sequence[Size] = SIZES
 
 
