@@ -97,7 +97,7 @@ def _jobs(*, quick: bool) -> Iterator[tuple[str, list[bytes]]]:
     count = 2 if quick else 16
     yield f"a batch of {count} of the worst", [worst[n % len(worst)] for n in range(count)]
     if not quick:
-        small = [noise(700) for _ in range(_BATCH)]
+        small = [noise(511) for _ in range(_BATCH)]
         yield f"a batch of {_BATCH} with the largest thumbnails", small
         mixed = [worst[n % len(worst)] if n % 2 else small[n] for n in range(_BATCH)]
         yield f"a batch of {_BATCH}, half and half", mixed

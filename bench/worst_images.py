@@ -79,7 +79,7 @@ def gif() -> bytes:
 
 
 def noise(side: int) -> bytes:
-    """Return a PNG whose thumbnail is as large as thumbnails get."""
+    """Return a PNG of random pixels; below the size of thumbnails, theirs are the largest."""
     bands = [Image.effect_noise((side, side), 200) for _ in range(3)]
     return _encoded(Image.merge("RGB", bands), "PNG", compress_level=1)
 

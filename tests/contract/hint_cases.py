@@ -389,7 +389,7 @@ CASES: Mapping[str, Case] = {
     "source_not_regular": from_folder(_make_folder),
     "image_unreadable": broken_image,
     "image_too_large": noise(20, ThumbnailSettings(max_pixels=100)),
-    "thumbnail_too_large": noise(640, ThumbnailSettings(640)),
+    "thumbnail_too_large": noise(640, ThumbnailSettings(641)),
     "blob_too_large": upload(b"xx", BlobRule(max_size=1)),
     "blob_type_refused": upload(b"", BlobRule()),
     "upload_damaged": upload(b"x", BlobRule()),

@@ -68,7 +68,7 @@ def test_an_entry_says_what_it_is_of_and_whose(
     assert len(str(entry.pop("_id"))) == 64
     assert entry == {
         "data": thumbnail.data,
-        "mimeType": "image/png",
+        "mimeType": "image/jpeg",
         "size": len(thumbnail.data),
         "cid": cid_of_blob(thumbnail.data),
         "source": IDENTITY,

@@ -171,15 +171,16 @@ def blob_fault(item: UploadedItem, data: bytes, mime_type: str) -> str | None:
         if mime_type != "text/javascript":
             return f"a program should be text/javascript, not {mime_type}"
         return None if data == item.file.read_bytes() else "it is not the program that was uploaded"
-    if mime_type != "image/png":
-        return f"a thumbnail should be image/png, not {mime_type}"
-    return _thumbnail_fault(data, item.file)
+    if mime_type not in {"image/png", "image/jpeg"}:
+        return f"a thumbnail should be image/png or image/jpeg, not {mime_type}"
+    return _thumbnail_fault(data, mime_type, item.file)
 
 
-def _thumbnail_fault(data: bytes, file: Path) -> str | None:
+def _thumbnail_fault(data: bytes, mime_type: str, file: Path) -> str | None:
     with Image.open(BytesIO(data)) as thumbnail:
-        if (thumbnail.format, thumbnail.size) != ("PNG", (_SIDE, _SIDE)):
-            return f"it is {thumbnail.format} of {thumbnail.size}, not a PNG of {_SIDE}x{_SIDE}"
+        found = thumbnail.get_format_mimetype(), thumbnail.size
+        if found != (mime_type, (_SIDE, _SIDE)):
+            return f"it is {found[0]} of {found[1]}, not {mime_type} of {_SIDE}x{_SIDE}"
         seen = thumbnail.convert("RGB").resize((_DOWNSCALED, _DOWNSCALED), Image.Resampling.BOX)
     with Image.open(file) as original:
         peek = _downscale(original)
