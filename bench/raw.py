@@ -206,13 +206,17 @@ def old_way_seconds(url: str, items: Sequence[RawItem]) -> float:
 
 
 def _batch(author: Author, items: Sequence[tuple[RawItem, bytes | None]]) -> RawBatch:
-    writes = [_write(item, {**item.record, **_blobs(blob)}) for item, blob in items]
+    writes = [_write(item, _prepared_record(item, blob)) for item, blob in items]
     blobs = [blob for _, blob in items if blob is not None]
     return RawBatch(author, _body(author, writes), blobs)
 
 
 def _body(author: Author, writes: Sequence[Mapping[str, object]]) -> bytes:
     return json.dumps({"repo": author.did, "validate": False, "writes": writes}).encode()
+
+
+def _prepared_record(item: RawItem, blob: bytes | None) -> Mapping[str, object]:
+    return item.record if blob is None else {**item.record, "thumbnail": _reference(blob)}
 
 
 def _write(item: RawItem, record: Mapping[str, object]) -> Mapping[str, object]:
@@ -224,11 +228,9 @@ def _write(item: RawItem, record: Mapping[str, object]) -> Mapping[str, object]:
     }
 
 
-def _blobs(data: bytes | None) -> Mapping[str, object]:
-    if data is None:
-        return {}
+def _reference(data: bytes) -> Mapping[str, object]:
     link = {"$link": cid_of_blob(data)}
-    return {"thumbnail": {"$type": "blob", "ref": link, "mimeType": MIME_TYPE, "size": len(data)}}
+    return {"$type": "blob", "ref": link, "mimeType": MIME_TYPE, "size": len(data)}
 
 
 def _process_seconds(publish_one: Callable[[T], None], jobs: Sequence[T], processes: int) -> float:
