@@ -222,13 +222,17 @@ def old_way_seconds(url: str, items: Sequence[RawItem]) -> float:
 
 
 def _batch(author: Author, items: Sequence[tuple[RawItem, Thumbnail | None]]) -> RawBatch:
-    writes = [_write(item, {**item.record, **_blobs(blob)}) for item, blob in items]
+    writes = [_write(item, _prepared_record(item, blob)) for item, blob in items]
     blobs = [blob for _, blob in items if blob is not None]
     return RawBatch(author, _body(author, writes), blobs)
 
 
 def _body(author: Author, writes: Sequence[Mapping[str, object]]) -> bytes:
     return json.dumps({"repo": author.did, "validate": False, "writes": writes}).encode()
+
+
+def _prepared_record(item: RawItem, blob: Thumbnail | None) -> Mapping[str, object]:
+    return item.record if blob is None else {**item.record, "thumbnail": _reference(blob)}
 
 
 def _write(item: RawItem, record: Mapping[str, object]) -> Mapping[str, object]:
@@ -240,12 +244,9 @@ def _write(item: RawItem, record: Mapping[str, object]) -> Mapping[str, object]:
     }
 
 
-def _blobs(blob: Thumbnail | None) -> Mapping[str, object]:
-    if blob is None:
-        return {}
+def _reference(blob: Thumbnail) -> Mapping[str, object]:
     link = {"$link": cid_of_blob(blob.data)}
-    reference = {"$type": "blob", "ref": link, "mimeType": blob.mime_type, "size": len(blob.data)}
-    return {"thumbnail": reference}
+    return {"$type": "blob", "ref": link, "mimeType": blob.mime_type, "size": len(blob.data)}
 
 
 def _process_seconds(publish_one: Callable[[T], None], jobs: Sequence[T], processes: int) -> float:
