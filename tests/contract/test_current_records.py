@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from bson import ObjectId
 
 from tests.bulk import (
     assert_agreement,
@@ -25,7 +27,7 @@ from tests.bulk import (
     sync_batch,
 )
 from tests.contract.older_records import Older, blobs_of, write_older
-from tests.pictures import pixel_art
+from tests.pictures import photo, pixel_art
 from tests.watching import Watch
 from tests.world import World
 from worker.core.cid import cid_of_blob
@@ -372,17 +374,29 @@ def test_a_forced_write_makes_an_older_record_complete(world: World, user: str) 
 
 
 def test_a_new_recipe_makes_no_published_record_stale(world: World, user: str) -> None:
-    """Not ours and not an adopted one; new paintings get the new thumbnail."""
-    ours = save_painting(world, 10, user)
+    """Not ours and not an adopted one; new paintings get the new thumbnail, of another type."""
+    ours = save_photograph(world, user)
     world.sync("painting", ours)
     older = write_older(world, user, "painting", save_painting(world, 11, user))
     older.legacy("rkey alone").sync()
-    engine = with_recipe(world, ThumbnailSettings(size=4))
+    engine = with_recipe(world, ThumbnailSettings(size=32))
     before = older.revision
     for item in (ours, older.item):
         assert world.sync("painting", item, engine=engine).status == "synced"
     assert older.revision == before
     assert older.findings() == []
+    new = save_photograph(world, user)
+    assert world.sync("painting", new, engine=engine).status == "synced"
+    states: list[Any] = [world.platform.state("painting", item) for item in (ours, new)]
+    types = [state["blobs"]["thumbnail"]["mimeType"] for state in states]
+    assert types == ["image/png", "image/jpeg"]
+
+
+def save_photograph(world: World, user: str) -> ObjectId:
+    """Save a painting that is smaller than 512 pixels and has many colours."""
+    slug = f"p{uuid4().hex[:10]}"
+    world.platform.store(f"{slug}.png", photo("PNG", (64, 48)), user)
+    return world.platform.save_painting(slug, user)
 
 
 def with_recipe(world: World, settings: ThumbnailSettings) -> Engine:

@@ -26,9 +26,7 @@ def target_size(size: tuple[int, int], side: int) -> tuple[int, int]:
 def encode(image: Image.Image, side: int, background: Colour) -> tuple[bytes, str]:
     """Encode an RGB image of at most `side` pixels, in the centre of a square with bars.
 
-    Returns the data and its MIME type.
-
-    Smaller images are enlarged with hard edges.
+    Images below `side` are enlarged with hard edges. Returns the data and its MIME type.
     """
     if max(image.size) < side:
         return _png(_enlarge(image, side, background))
