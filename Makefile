@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 QUICK_FLAG = $(if $(QUICK),--quick)
 JSON_FLAG = $(if $(JSON),--json "$(JSON)")
 
-.PHONY: demo test test-system transcripts faults lint types bench bench-bulk bench-limits bench-overload bench-images \
-	bench-web lock setup clean
+.PHONY: demo test test-system transcripts faults lint types bench bench-bulk bench-peers bench-limits bench-overload \
+	bench-images bench-web lock setup clean
 
 demo: setup ## set everything up and run the main job on embedded services
 	$(BIN)/media-atproto demo
@@ -37,6 +37,9 @@ bench: setup ## measure, beside ceilings and baselines of the same run; JSON=FIL
 
 bench-bulk: setup ## measure backfill, restore and audit the same way; JSON=FILE as well
 	$(BIN)/python -m bench bulk_job $(QUICK_FLAG) $(JSON_FLAG)
+
+bench-peers: setup ## compare with sharp and with a Node script on the same files and documents; JSON=FILE as well
+	$(BIN)/python -m bench peer_rates $(QUICK_FLAG) $(JSON_FLAG)
 
 bench-limits: setup ## publish 2,500 items to a PDS that limits what it takes; fails if it refused a write
 	$(BIN)/python -m bench rate_limits $(QUICK_FLAG)

@@ -15,7 +15,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from bench import bulk_job, image_memory, main_job, overload, rate_limits, status_page
+from bench import (
+    bulk_job,
+    image_memory,
+    main_job,
+    overload,
+    peer_rates,
+    rate_limits,
+    status_page,
+)
 from bench.report import Report
 
 
@@ -26,6 +34,7 @@ class _Measure(Protocol):
 _BENCHMARKS: Mapping[str, _Measure] = {
     "main_job": main_job.measure,
     "bulk_job": bulk_job.measure,
+    "peer_rates": peer_rates.measure,
     "rate_limits": rate_limits.measure,
     "overload": overload.measure,
     "image_memory": image_memory.measure,

@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import partial
 from itertools import islice, repeat
 
 from bench.bulk_load import LoadScale, measure_load
-from bench.documents import TEXT_TYPES, Archive, Document, insert_archive, times
+from bench.documents import TEXT_TYPES, Archive, Document, insert_archive
 from bench.figures import Figure, Section, Target
 from bench.harness import Author, Harness, open_harness
-from bench.pictures import Size, all_kinds, variations
+from bench.pictures import SIZES, Size, all_kinds, variations
 from bench.raw import (
     Baseline,
+    RawBatch,
+    batch_publishing_seconds,
     batches,
     old_way_seconds,
     raw_item,
     raw_loop_seconds,
     thumbnail,
-    thumbnail_seconds,
+    thumbnail_cpu_seconds,
 )
 from bench.report import Report
-from bench.usage import CommandRun, cpu_figures, run_command, startup_seconds
+from bench.results import CLOCK, Result, command_result
+from bench.usage import CommandRun, calling_cpu_seconds, cpu_figures, run_command, startup_seconds
+from worker.files.thumbnail import Thumbnail
 
 _CORES = os.cpu_count() or 1
-_CLOCK = (
-    "The clock runs from the command's start, less the start-up that is measured apart (Python, "
-    "imports, connections), to the last document's syncedAt."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +64,7 @@ class Scale:
     startups: int = 3
     texts: Work = Work(documents=20_000, accounts=40, warm_up=100, raw=5_000, old=150)
     paintings: Work = Work(documents=2_000, accounts=20, warm_up=16, raw=400, old=80)
-    sizes: Sequence[Size] = (
-        *((128, 128), (256, 256), (320, 240), (512, 512), (640, 480)),
-        *((800, 600), (1024, 768), (1280, 720), (1600, 900), (1920, 1080)),
-    )
+    sizes: Sequence[Size] = SIZES
     load: LoadScale = field(default_factory=LoadScale)
 
 
@@ -95,40 +91,6 @@ class Job:
     bounds: tuple[float, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """The documents per second that a command has published, and the CPU seconds by process."""
-
-    documents: int
-    rate: float
-    cpu: Mapping[str, float]
-
-    def section(self, job: Job, ceilings: Sequence[Baseline], old: Baseline) -> Section:
-        """Compare the rate with the slowest ceiling and with the old way."""
-        ceiling, *others = sorted(ceilings, key=lambda baseline: baseline.rate)
-        unit = f"{job.unit}/s"
-        return Section(
-            job.key,
-            job.title,
-            job.method,
-            (
-                Figure(job.label, self.rate, unit, ceiling.name, ceiling.rate),
-                Figure("the same", self.rate, unit, old.name, old.rate),
-                *(Figure(one.name, one.rate, unit, "the ceiling", ceiling.rate) for one in others),
-                *cpu_figures("CPU", self.cpu, self.documents),
-            ),
-            (
-                self._target(job, "ceiling", ceiling, job.bounds[0]),
-                self._target(job, "old way", old, job.bounds[1]),
-            ),
-        )
-
-    def _target(self, job: Job, name: str, baseline: Baseline, bound: float) -> Target:
-        key = f"{job.key}_vs_{name.partition(' ')[0]}"
-        meaning = f"{job.label} of {job.unit}, compared with the {name}"
-        return Target(key, meaning, self.rate / baseline.rate, bound, at_least=True)
-
-
 _RESTORE = Job(
     "restore",
     "restore",
@@ -137,7 +99,7 @@ _RESTORE = Job(
     "`media-atproto wipe HANDLE --yes` for each account, then `media-atproto restore "
     "HANDLE... --wait`; the thumbnails are cached, and every blob is uploaded again. Compared "
     "with the same raw calls and the same old way as the backfill of paintings.",
-    (0.75, 8),
+    (0.8, 8),
 )
 
 
@@ -156,7 +118,12 @@ def measure(report: Report, *, quick: bool) -> None:
 
 def _texts(harness: Harness, archive: Archive, work: Work, startup: float) -> Section:
     texts = partial(archive.texts, types=TEXT_TYPES)
-    raw = _raw_loop(harness, work, "applyWrites(100)", lambda own: texts(own, work.raw))
+    raw = _raw_loop(
+        harness,
+        work,
+        "applyWrites(100)",
+        _prepared(harness, work, lambda own: texts(own, work.raw)),
+    )
     old = _old_way(harness, texts(harness.create_authors(work.old_accounts), work.old))
     authors = harness.create_authors(work.accounts)
     command = ("backfill", *(word for name in TEXT_TYPES for word in ("--type", name)), "--wait")
@@ -169,26 +136,26 @@ def _texts(harness: Harness, archive: Archive, work: Work, startup: float) -> Se
         run = run_command(harness, *command, worker=worker)
     result = _result(harness, run, startup, TEXT_TYPES, authors)
     _repeat(raw, old)
-    return result.section(_text_job(work), [raw], old)
+    return _section(result, _text_job(work), raw, old)
 
 
 def _text_job(work: Work) -> Job:
     method = (
         f"{work.documents} documents over {work.accounts} accounts, published by `media-atproto "
         f"backfill --wait` and the bulk worker, which has done {work.warm_up} others before. "
-        f"{_CLOCK} Compared, before and after, with {work.raw} of the same records as prepared "
+        f"{CLOCK} Compared, before and after, with {work.raw} of the same records as prepared "
         "JSON for repos of the same size, sent by two loops; and with the old way, which logs in "
         f"and calls createRecord for each of {work.old} items, 10 at a time, in raw HTTP."
     )
     title = "Backfill of moods, pieces and KidLisp programs"
-    return Job("text", "backfill", "records", title, method, (0.8, 40))
+    return Job("text", "backfill", "records", title, method, (0.82, 40))
 
 
 def _paintings(
     harness: Harness, archive: Archive, pictures: Iterator[bytes], work: Work, startup: float
-) -> tuple[Section, Section]:
+) -> Iterator[Section]:
     """Backfill paintings, wipe their accounts and restore them; the baselines in between."""
-    alone, raw, old = baselines = _painting_baselines(harness, archive, pictures, work)
+    ceiling, mixed, raw, old = baselines = _painting_baselines(harness, archive, pictures, work)
     authors = harness.create_authors(work.accounts)
     handles = [author.handle for author in authors]
     command = ("backfill", "--type", "painting", "--wait")
@@ -206,50 +173,76 @@ def _paintings(
         run = run_command(harness, "restore", *handles, "--wait", worker=worker)
         restore = _result(harness, run, startup, ["painting"], authors)
         _repeat(*baselines)
-    return backfill.section(_painting_job(work), [alone, raw], old), restore.section(
-        _RESTORE, [raw], old
-    )
+    yield _section(backfill, _painting_job(work), ceiling, old, [mixed, raw])
+    yield _section(restore, _RESTORE, raw, old)
 
 
 def _painting_job(work: Work) -> Job:
     method = (
         f"{work.documents} PNG files, pixel art, flat shapes and photographs, no two the same, "
         f"over {work.accounts} accounts, published by `media-atproto backfill --wait` and the bulk "
-        f"worker, which has done {work.warm_up} others before. {_CLOCK} Compared, before and "
-        f"after, with {work.raw} thumbnails and nothing else, with a process for each core; with "
-        "as many uploads, 8 at a time, and writes of prepared thumbnails and JSON; and with the "
-        f"old way, which for each of {work.old} items logs in, makes the thumbnail and calls "
-        "uploadBlob and createRecord, 10 at a time, in raw HTTP."
+        f"worker, which has done {work.warm_up} others before. {CLOCK} Compared, before and "
+        f"after, with {work.raw} paintings if all cores did nothing but the CPU time of bare "
+        "processes that make their thumbnails, and of the client and the PDS for raw calls: "
+        "uploads, 8 at a time, and writes of prepared thumbnails and JSON; with a real run of "
+        "bare processes, one for each core, that make and upload one thumbnail after another, "
+        "and write an account's records with one applyWrites; with the raw calls alone, in wall "
+        f"time; and with the old way, which for each of {work.old} items logs in, makes the "
+        "thumbnail and calls uploadBlob and createRecord, 10 at a time, in raw HTTP."
     )
-    return Job("painting", "backfill", "paintings", "Backfill of paintings", method, (0.75, 2))
+    return Job("painting", "backfill", "paintings", "Backfill of paintings", method, (0.8, 2))
 
 
 def _painting_baselines(
     harness: Harness, archive: Archive, pictures: Iterator[bytes], work: Work
-) -> tuple[Baseline, Baseline, Baseline]:
-    """Return thumbnails alone, the raw loop and the old way."""
+) -> tuple[Baseline, Baseline, Baseline, Baseline]:
+    """Return the ceiling, bare processes, the raw loop and the old way."""
     sample = list(islice(pictures, work.raw))
     with ThreadPoolExecutor(_CORES) as pool:
         thumbnails = list(pool.map(thumbnail, sample))
-    name = f"thumbnails alone, {_CORES} processes"
-    alone = Baseline(name, work.raw, lambda: thumbnail_seconds(sample, _CORES))
     paintings = partial(archive.paintings, pictures=sample)
-    raw = _raw_loop(harness, work, "uploads + applyWrites(100)", paintings, thumbnails)
+    prepare = _prepared(harness, work, paintings, thumbnails)
+
+    def cpu() -> float:
+        send = partial(raw_loop_seconds, harness.pds_url, prepare())
+        made = thumbnail_cpu_seconds(sample, _CORES)
+        return (made + calling_cpu_seconds(harness, send)) / _CORES
+
+    def publish() -> float:
+        authors = harness.create_authors(work.raw_accounts)
+        items = [raw_item(harness, document) for document in paintings(authors)]
+        return batch_publishing_seconds(harness.pds_url, items, _CORES)
+
     authors = harness.create_authors(work.old_accounts)
-    return alone, raw, _old_way(harness, archive.paintings(authors, sample[: work.old]))
+    return (
+        Baseline(f"bare CPU time, {_CORES} cores", work.raw, cpu),
+        Baseline(f"bare processes, {_CORES} at a time", work.raw, publish),
+        _raw_loop(harness, work, "uploads + applyWrites(100)", prepare),
+        _old_way(harness, archive.paintings(authors, sample[: work.old])),
+    )
+
+
+def _prepared(
+    harness: Harness,
+    work: Work,
+    documents: Callable[[Sequence[Author]], Iterable[Document]],
+    thumbnails: Iterable[Thumbnail | None] = repeat(None),
+) -> Callable[[], list[RawBatch]]:
+    """Return a function that prepares the batches of a raw loop, for new accounts each time."""
+
+    def prepare() -> list[RawBatch]:
+        authors = harness.create_authors(work.raw_accounts)
+        items = [raw_item(harness, document) for document in documents(authors)]
+        return batches(items, thumbnails)
+
+    return prepare
 
 
 def _raw_loop(
-    harness: Harness,
-    work: Work,
-    calls: str,
-    documents: Callable[[Sequence[Author]], Iterable[Document]],
-    thumbnails: Iterable[bytes | None] = repeat(None),
+    harness: Harness, work: Work, calls: str, prepare: Callable[[], list[RawBatch]]
 ) -> Baseline:
     def send() -> float:
-        authors = harness.create_authors(work.raw_accounts)
-        items = [raw_item(harness, document) for document in documents(authors)]
-        return raw_loop_seconds(harness.pds_url, batches(items, thumbnails))
+        return raw_loop_seconds(harness.pds_url, prepare())
 
     return Baseline(f"raw {calls}, 2 at a time", work.raw, send)
 
@@ -271,11 +264,33 @@ def _result(
     types: Sequence[str],
     authors: Sequence[Author],
 ) -> Result:
-    """Return the result of a command that has published all documents of some authors."""
     match = {"user": {"$in": [author.subject for author in authors]}}
-    states = [state for name in types for state in harness.states(name, match)]
-    if any(state.get("status") != "synced" for state in states):
-        raise RuntimeError("a command has not published all documents")
-    started = min(run.began + timedelta(seconds=startup), *times(states, "attemptedAt"))
-    seconds = (max(times(states, "syncedAt")) - started).total_seconds()
-    return Result(len(states), len(states) / seconds, run.cpu)
+    return command_result(harness, run, startup, types, match)
+
+
+def _section(
+    result: Result, job: Job, ceiling: Baseline, old: Baseline, others: Sequence[Baseline] = ()
+) -> Section:
+    """Compare the rate with the ceiling and the old way; list the rates of others."""
+    unit = f"{job.unit}/s"
+    return Section(
+        job.key,
+        job.title,
+        job.method,
+        (
+            Figure(job.label, result.rate, unit, ceiling.name, ceiling.rate),
+            Figure("the same", result.rate, unit, old.name, old.rate),
+            *(Figure(one.name, one.rate, unit, "the ceiling", ceiling.rate) for one in others),
+            *cpu_figures("CPU", result.cpu, result.documents),
+        ),
+        (
+            _target(result, job, "ceiling", ceiling, job.bounds[0]),
+            _target(result, job, "old way", old, job.bounds[1]),
+        ),
+    )
+
+
+def _target(result: Result, job: Job, name: str, baseline: Baseline, bound: float) -> Target:
+    key = f"{job.key}_vs_{name.partition(' ')[0]}"
+    meaning = f"{job.label} of {job.unit}, compared with the {name}"
+    return Target(key, meaning, result.rate / baseline.rate, bound, at_least=True)

@@ -112,10 +112,12 @@ def open_harness(
     quick: bool,
     pds_environment: Mapping[str, str] | None = None,
     settings: Mapping[str, str] | None = None,
+    versions: Mapping[str, str] | None = None,
 ) -> Iterator[Harness]:
     """Start services until the block ends, and describe them in the report.
 
-    `pds_environment` is added to the environment of the PDS, `settings` to that of the workers.
+    `pds_environment` is added to the environment of the PDS, `settings` to that of the workers, and
+    `versions` to the versions in the report.
     Services that the environment names are not used: a benchmark creates accounts and stops
     servers. This process becomes a producer for the services. In a quick run all workers have the
     same priority, because a busy machine starves a nice one.
@@ -136,7 +138,7 @@ def open_harness(
         os.environ.update(stack.environment)
         processes = Processes(folder, environment, reaper)
         harness = undo.enter_context(_connected(stack, processes, 0 if quick else _BULK_NICENESS))
-        report.describe(_machine(harness))
+        report.describe({**_machine(harness), **(versions or {})})
         yield harness
 
 

@@ -10,6 +10,10 @@ from itertools import count
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 Size = tuple[int, int]
+SIZES: tuple[Size, ...] = (
+    *((128, 128), (256, 256), (320, 240), (512, 512), (640, 480)),
+    *((800, 600), (1024, 768), (1280, 720), (1600, 900), (1920, 1080)),
+)
 _PEAKS = 25
 
 

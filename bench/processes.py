@@ -16,7 +16,9 @@ from typing import Any
 import psutil
 
 from worker.dev.stack import StackError
+from worker.dev.stack.packages import Packages
 from worker.dev.stack.service import log_tail, read_tail
+from worker.dev.stack.stack import to_stderr
 from worker.dev.stack.supervisor import Command, Reaper
 
 CELERY = (sys.executable, "-W", "ignore", "-m", "celery", "-A")
@@ -71,6 +73,10 @@ class Processes:
         log = self.folder / f"{name}-{next(self._numbers)}.log"
         environment = {**self.environment, **variables}
         return Process(self._reaper.spawn(Command(command, environment, _ROOT), log), log)
+
+    def install(self, packages: Packages) -> Path:
+        """Install Node packages if needed; return the folder with node_modules."""
+        return packages.install(self._reaper, to_stderr)
 
     @contextmanager
     def worker(

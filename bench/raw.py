@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import chain, zip_longest
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
@@ -25,7 +27,7 @@ from worker.core.cid import cid_of_blob
 from worker.core.documents import Account
 from worker.core.record_keys import tid_for
 from worker.core.secrets import Secret
-from worker.files.thumbnail import ThumbnailSettings, make_thumbnail
+from worker.files.thumbnail import Thumbnail, ThumbnailSettings, make_thumbnail
 from worker.media import media_type
 
 _BATCH = 100
@@ -34,6 +36,7 @@ _LOOPS = 2  # a PDS is as fast as with more
 _UPLOADS = 8
 _LOGINS = 10
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class RawPds:
@@ -51,9 +54,9 @@ class RawPds:
         """Call a procedure with JSON."""
         return self.send(method, json.dumps(body).encode(), "application/json", token)
 
-    def upload(self, token: str, data: bytes) -> object:
+    def upload(self, token: str, blob: Thumbnail) -> object:
         """Upload a thumbnail, and return the reference for its record."""
-        return self.send("com.atproto.repo.uploadBlob", data, _mime_type(data), token)["blob"]
+        return self.send("com.atproto.repo.uploadBlob", blob.data, blob.mime_type, token)["blob"]
 
     def send(self, method: str, body: bytes, content_type: str, token: str | None) -> Any:
         """Call a procedure with a body that is ready."""
@@ -65,8 +68,15 @@ class RawPds:
 
     def export(self, repo: str) -> bytes:
         """Download a repo as a CAR file."""
-        method = "com.atproto.sync.getRepo"
-        self._connection.request("GET", f"/xrpc/{method}?{urlencode({'did': repo})}")
+        return self._query("com.atproto.sync.getRepo", did=repo)
+
+    def blobs(self, repo: str) -> list[str]:
+        """Return the CIDs of a repo's blobs, of which there are at most 1,000."""
+        answer = json.loads(self._query("com.atproto.sync.listBlobs", did=repo, limit="1000"))
+        return list(answer["cids"])
+
+    def _query(self, method: str, **parameters: str) -> bytes:
+        self._connection.request("GET", f"/xrpc/{method}?{urlencode(parameters)}")
         return self._answer(method)
 
     def _answer(self, method: str) -> bytes:
@@ -100,7 +110,7 @@ class RawBatch:
 
     author: Author
     body: bytes = field(repr=False)
-    blobs: Sequence[bytes] = field(repr=False)
+    blobs: Sequence[Thumbnail] = field(repr=False)
 
 
 def raw_item(harness: Harness, document: Document) -> RawItem:
@@ -131,14 +141,14 @@ def publish_the_old_way(pds: RawPds, item: RawItem) -> None:
     pds.call("com.atproto.repo.createRecord", key | rest, token)
 
 
-def thumbnail(picture: bytes) -> bytes:
+def thumbnail(picture: bytes) -> Thumbnail:
     """Return the thumbnail that a worker makes of a picture."""
-    return make_thumbnail(picture, ThumbnailSettings()).data
+    return make_thumbnail(picture, ThumbnailSettings())
 
 
-def batches(items: Iterable[RawItem], thumbnails: Iterable[bytes | None]) -> list[RawBatch]:
+def batches(items: Iterable[RawItem], thumbnails: Iterable[Thumbnail | None]) -> list[RawBatch]:
     """Return the writes of items in batches of a hundred, the authors in turn."""
-    by_author: dict[Author, list[tuple[RawItem, bytes | None]]] = defaultdict(list)
+    by_author: dict[Author, list[tuple[RawItem, Thumbnail | None]]] = defaultdict(list)
     for item, blob in zip(items, thumbnails, strict=False):
         by_author[item.author].append((item, blob))
     lanes = [
@@ -175,9 +185,28 @@ def publishing_seconds(url: str, items: Sequence[RawItem], processes: int) -> fl
     return _process_seconds(partial(_publish, url), items, processes)
 
 
-def thumbnail_seconds(pictures: Sequence[bytes], processes: int) -> float:
-    """Return how long bare processes take to make thumbnails."""
-    return _process_seconds(_make_thumbnail, pictures, processes)
+def batch_publishing_seconds(url: str, items: Sequence[RawItem], processes: int) -> float:
+    """Return how long bare processes take to publish items, an author's in one `applyWrites`.
+
+    Each item's thumbnail is made and uploaded before the next one's. An author has at most 100.
+    """
+    by_author: dict[Author, list[RawItem]] = defaultdict(list)
+    for item in items:
+        by_author[item.author].append(item)
+    return _process_seconds(partial(_publish_batch, url), list(by_author.values()), processes)
+
+
+def thumbnail_cpu_seconds(pictures: Sequence[bytes], processes: int) -> float:
+    """Return the CPU time of bare processes that make thumbnails at the same time."""
+    return sum(_map_in_processes(_thumbnail_cpu_seconds, pictures, processes)[0])
+
+
+def thumbnail_costs(files: Sequence[Path], processes: int) -> tuple[list[tuple[int, float]], float]:
+    """Make the thumbnails of files in bare processes.
+
+    Returns the size and the CPU seconds of each, and the seconds for all.
+    """
+    return _map_in_processes(_thumbnail_cost, files, processes)
 
 
 def raw_loop_seconds(url: str, batches: Sequence[RawBatch]) -> float:
@@ -192,34 +221,42 @@ def old_way_seconds(url: str, items: Sequence[RawItem]) -> float:
     return _thread_seconds(partial(_publish_the_old_way, url), items, _LOGINS)
 
 
-def _batch(author: Author, items: Sequence[tuple[RawItem, bytes | None]]) -> RawBatch:
-    writes = [_write(item, blob) for item, blob in items]
-    body = json.dumps({"repo": author.did, "validate": False, "writes": writes})
-    return RawBatch(author, body.encode(), [blob for _, blob in items if blob is not None])
+def _batch(author: Author, items: Sequence[tuple[RawItem, Thumbnail | None]]) -> RawBatch:
+    writes = [_write(item, _prepared_record(item, blob)) for item, blob in items]
+    blobs = [blob for _, blob in items if blob is not None]
+    return RawBatch(author, _body(author, writes), blobs)
 
 
-def _write(item: RawItem, blob: bytes | None) -> Mapping[str, object]:
-    blobs = {} if blob is None else {"thumbnail": _reference(blob)}
+def _body(author: Author, writes: Sequence[Mapping[str, object]]) -> bytes:
+    return json.dumps({"repo": author.did, "validate": False, "writes": writes}).encode()
+
+
+def _prepared_record(item: RawItem, blob: Thumbnail | None) -> Mapping[str, object]:
+    return item.record if blob is None else {**item.record, "thumbnail": _reference(blob)}
+
+
+def _write(item: RawItem, record: Mapping[str, object]) -> Mapping[str, object]:
     return {
         "$type": "com.atproto.repo.applyWrites#create",
         "collection": item.collection,
         "rkey": item.rkey,
-        "value": {**item.record, **blobs},
+        "value": record,
     }
 
 
-def _reference(data: bytes) -> Mapping[str, object]:
-    link = {"$link": cid_of_blob(data)}
-    return {"$type": "blob", "ref": link, "mimeType": _mime_type(data), "size": len(data)}
-
-
-def _mime_type(data: bytes) -> str:
-    """Return the MIME type of a thumbnail."""
-    return "image/jpeg" if data.startswith(b"\xff\xd8") else "image/png"
+def _reference(blob: Thumbnail) -> Mapping[str, object]:
+    link = {"$link": cid_of_blob(blob.data)}
+    return {"$type": "blob", "ref": link, "mimeType": blob.mime_type, "size": len(blob.data)}
 
 
 def _process_seconds(publish_one: Callable[[T], None], jobs: Sequence[T], processes: int) -> float:
-    """Return how long processes that have started and imported everything take for all jobs."""
+    return _map_in_processes(publish_one, jobs, processes)[1]
+
+
+def _map_in_processes(
+    call: Callable[[T], R], jobs: Sequence[T], processes: int
+) -> tuple[list[R], float]:
+    """Return the results of processes that have started and imported everything, and the time."""
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])
     started = context.Barrier(processes + 1)
@@ -227,7 +264,9 @@ def _process_seconds(publish_one: Callable[[T], None], jobs: Sequence[T], proces
         for _ in range(processes):
             pool.submit(int)  # each starts one more process
         started.wait(_STARTUP)
-        return seconds(lambda: list(pool.map(publish_one, jobs)))
+        start = time.perf_counter()
+        results = list(pool.map(call, jobs))
+        return results, time.perf_counter() - start
 
 
 def _thread_seconds(publish_one: Callable[[T], None], jobs: Iterable[T], threads: int) -> float:
@@ -245,8 +284,23 @@ def _publish(url: str, item: RawItem) -> None:
     publish(_connection(url), item)
 
 
-def _make_thumbnail(picture: bytes) -> None:
+def _publish_batch(url: str, items: Sequence[RawItem]) -> None:
+    pds, author = _connection(url), items[0].author
+    writes = [_write(item, item.with_blob(pds, author.token)) for item in items]
+    body = _body(author, writes)
+    pds.send("com.atproto.repo.applyWrites", body, "application/json", author.token)
+
+
+def _thumbnail_cpu_seconds(picture: bytes) -> float:
+    start = time.process_time()
     thumbnail(picture)
+    return time.process_time() - start
+
+
+def _thumbnail_cost(file: Path) -> tuple[int, float]:
+    start = time.process_time()
+    size = len(thumbnail(file.read_bytes()).data)
+    return size, time.process_time() - start
 
 
 def _publish_the_old_way(url: str, item: RawItem) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,6 +31,14 @@ def cpu_seconds(harness: Harness, worker: Process | None = None) -> dict[str, fl
         used["worker, parent"] = _cpu([worker.parent()])
         used["worker, pool"] = _cpu(worker.children())
     return used
+
+
+def calling_cpu_seconds(harness: Harness, call: Callable[[], object]) -> float:
+    """Return the CPU time that the PDS and this process use during a call."""
+    pds = [psutil.Process(harness.stack.pds.pid)]
+    before = _cpu(pds) + time.process_time()
+    call()
+    return _cpu(pds) + time.process_time() - before
 
 
 def difference(after: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:

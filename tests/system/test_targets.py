@@ -40,6 +40,13 @@ _PRINTED: Mapping[str, tuple[str, ...]] = {
         *(rf"\[{key}_vs_old\]" for key in ("text", "painting", "restore")),
         *(r"\[rss_growth\]", r"\[live_p99_ratio\]", r"\[audit_vs_download\]"),
     ),
+    "bench-peers": (
+        *("Node 22", "sharp ", "sharp, as the script uses it", "sharp, tuned, PNG", "tuned, JPEG"),
+        *("Quality of the thumbnails", "similarity, worst", r"\[thumbnail_ssim_worst\]"),
+        *("Start-up", "bulk worker", "Paintings, beside", "Moods, beside", "CPU: all processes"),
+        *(r"\[thumbnails_vs_sharp\]", r"\[thumbnail_bytes_vs_sharp\]"),
+        *(r"\[paintings_vs_node\]", r"\[moods_vs_node\]"),
+    ),
     "bench-limits": (
         *("no budgets\n", r"refused writes +[1-9]\d* ", "long windows\n", r"waiting +[1-9]\d* "),
         r"short windows\n(.*\n)+ *synced +(\d+) +items +\2 ",
@@ -55,7 +62,7 @@ _PRINTED: Mapping[str, tuple[str, ...]] = {
         *("What /metrics takes of Redis", "longest command", r"\[metrics_redis_seconds\]"),
     ),
 }
-_WRITES_JSON = {"bench", "bench-bulk", "bench-web"}
+_WRITES_JSON = {"bench", "bench-bulk", "bench-peers", "bench-web"}
 
 
 def make(environ: Mapping[str, str], *arguments: str | Path) -> str:
