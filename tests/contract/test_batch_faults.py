@@ -264,13 +264,13 @@ def test_after_a_429_nothing_more_is_sent(world: World, proxy: Proxy, step: str)
 
     Nor is a thumbnail made that would not be sent.
     """
-    items = save_paintings(world, 20)
+    items = save_paintings(world, 70)
     thumbnails = world.services.storage.database["atproto_thumbnails"]
     before = thumbnails.count_documents({})
     proxy.answer(SLOW_DOWN, step)
-    assert statuses(sync_batch(world, "painting", items)) == {"pending": 20}
+    assert statuses(sync_batch(world, "painting", items)) == {"pending": 70}
     assert proxy.count(step) <= 8  # those that were on their way already
-    assert thumbnails.count_documents({}) - before <= (16 if step == "uploadBlob" else 20)
+    assert thumbnails.count_documents({}) - before <= (64 if step == "uploadBlob" else 70)
     for item in items:
         state = world.platform.state("painting", item)
         assert (state["attempts"], state["heldUntil"]) == (0, state["retryAt"])

@@ -121,20 +121,20 @@ def test_images_are_ready_before_the_first_upload_and_at_most_a_group_ahead(
     """Uploads come close upon another; what waits for its turn takes memory."""
     read: list[str] = []
     before: list[int] = []
-    watch.at(("before", "upload"), lambda: before.append(len(read)), times=24)
+    watch.at(("before", "upload"), lambda: before.append(len(read)), times=70)
 
     def note(call: str, name: str) -> None:
         if call == "read":
             read.append(name)
 
     batches = with_hook(world.services, watch.batches, note)
-    assert statuses(sync_batch(world, "painting", save_paintings(world, 24), batches=batches)) == {
-        "synced": 24
+    assert statuses(sync_batch(world, "painting", save_paintings(world, 70), batches=batches)) == {
+        "synced": 70
     }
-    assert len(before) == len(set(read)) == 24
+    assert len(before) == len(set(read)) == 70
     for number, ready in enumerate(before):
-        group = number // 8
-        assert min(24, 8 * (group + 1)) <= ready <= 8 * (group + 2)
+        group = number // 32
+        assert min(70, 32 * (group + 1)) <= ready <= 32 * (group + 2)
 
 
 def test_blobs_of_a_type_that_was_not_said_to_have_files_are_made_all_the_same(

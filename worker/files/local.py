@@ -18,6 +18,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: opening a FIFO would otherwise block until another process writes to it.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NOT_A_FILE = frozenset({errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.ENAMETOOLONG})
+_MAY_BE_SYMLINK = frozenset({errno.ELOOP, errno.ENOTDIR})
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
 
 
@@ -27,6 +28,7 @@ class LocalStore(SourceStore):
     def __init__(self, location: StoreLocation) -> None:
         self._location = location
         self._root = location.root
+        self._depth = len(self._root.parts) - 1  # without the slash
 
     def stat(self, key: SourceKey) -> SourceStat:
         """Return the size, and an identity of URL, size and modification time."""
@@ -60,7 +62,7 @@ class LocalStore(SourceStore):
         """Open a regular file and yield its descriptor; translate OSError to MediaError."""
         root = self._open_root()
         try:
-            file = _open_below(root, self._resolve(key, url))
+            file = self._open_file(root, key, url)
         except OSError as error:
             raise _translate(error, url) from error
         finally:
@@ -73,6 +75,15 @@ class LocalStore(SourceStore):
             raise _translate(error, url) from error
         finally:
             os.close(file)
+
+    def _open_file(self, root: int, key: SourceKey, url: str) -> int:
+        """Open a file; resolve its symlinks only if it has any, because that is slow."""
+        try:
+            return _open_below(root, self._location.path(key)[self._depth :])
+        except OSError as error:
+            if error.errno not in _MAY_BE_SYMLINK:
+                raise
+        return _open_below(root, self._resolve(key, url))
 
     def _open_root(self) -> int:
         """Open the store's folder; raises TransientError, as it may not be mounted yet."""

@@ -36,6 +36,8 @@ Drafted = tuple[Run, Draft]
 Built = tuple[Run, PreparedRecord | MediaError | None]
 _Blobs = Mapping[str, PreparedBlob] | MediaError | None
 
+_UPLOADS_PER_THREAD = 4  # in a group
+
 
 @dataclass(frozen=True, slots=True)
 class BatchFiles:
@@ -141,12 +143,14 @@ class RecordBuilder:
     def with_files(self, drafted: Sequence[Drafted]) -> Iterator[Built]:
         """Build records in groups: prepare a group's files, then upload them together.
 
-        The next group is prepared during the upload. Separate uploads would cost the PDS 50% more.
+        The next group is prepared during the upload. Separate uploads would cost the PDS 50% more,
+        and groups as small as the number of concurrent uploads 15% more.
         """
-        size = self._max_uploads()
+        uploads = self._max_uploads()
+        size = uploads * _UPLOADS_PER_THREAD
         with (
-            _threads(size) as builders,
-            _threads(size) as senders,
+            _threads(uploads) as builders,
+            _threads(uploads) as senders,
             self.batch_files.open(drafted, builders) as attachments,
         ):
             publisher = replace(self.publisher, attachments=attachments)
