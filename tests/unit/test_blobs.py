@@ -7,12 +7,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from threading import Barrier, Lock
 from typing import cast
 
 import pytest
 from bson import ObjectId
+from PIL import Image
 
 from tests import pictures
 from tests.refusals import fails_with
@@ -225,6 +227,22 @@ def test_a_new_recipe_keeps_the_thumbnail_of_an_unchanged_file(tmp_path: Path) -
         watched, larger = Watched(tmp_path, stat), ThumbnailSettings(size=16)
         other = BlobBuilder(watched, watched, larger, max_source_bytes=LIMIT)
         assert other.prepare(spec, RULE, known, "me") == known
+
+
+@pytest.mark.parametrize("only", ["image/png", "image/jpeg"])
+def test_a_thumbnail_has_a_format_that_the_lexicon_accepts(tmp_path: Path, only: str) -> None:
+    """Whatever the image is: a black pixel would be a PNG, a photograph a JPEG."""
+    spec = save(tmp_path, "pixel.png", 1000)
+    photo = tmp_path / "bucket" / "photo.png"
+    photo.write_bytes(pictures.photo("PNG", (40, 30)))
+    wishes = [spec, BlobSpec((SourceRef("bucket", ("photo.png",)),), BlobTransform.THUMBNAIL)]
+    _, builder = opened(tmp_path)
+    rule = BlobRule((only,), 100_000)
+    for wish in wishes:
+        content = builder.prepare(wish, rule, BlobState(), "me")
+        assert isinstance(content, Content)
+        with Image.open(BytesIO(content.data)) as image:
+            assert image.get_format_mimetype() == content.mime_type == only
 
 
 def known_blob(content: Content | BlobState) -> BlobState:

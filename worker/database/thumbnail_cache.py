@@ -76,9 +76,10 @@ class Thumbnails(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NewThumbnail:
-    """A thumbnail to save, with the identity of its image and its owner."""
+    """A thumbnail to save, with the identity of its image, its settings and its owner."""
 
     identity: str
+    settings: ThumbnailSettings
     owner: str
     cached: CachedThumbnail
 
@@ -102,8 +103,8 @@ class ThumbnailCache:
         self, identity: str, settings: ThumbnailSettings, thumbnail: Thumbnail, *, owner: str
     ) -> CachedThumbnail:
         """Save a thumbnail for `owner`, and return it with its CID."""
-        new = NewThumbnail(identity, owner, CachedThumbnail.of(thumbnail))
-        self.put_many([new], settings)
+        new = NewThumbnail(identity, settings, owner, CachedThumbnail.of(thumbnail))
+        self.put_many([new])
         return new.cached
 
     def get_many(
@@ -119,8 +120,8 @@ class ThumbnailCache:
         read = ((ids[str(entry["_id"])], _parse_entry(entry)) for entry in entries)
         return {identity: thumbnail for identity, thumbnail in read if thumbnail}
 
-    def put_many(self, new: Sequence[NewThumbnail], settings: ThumbnailSettings) -> None:
-        entries = ((_entry_id(each.identity, settings), _entry(each)) for each in new)
+    def put_many(self, new: Sequence[NewThumbnail]) -> None:
+        entries = ((_entry_id(each.identity, each.settings), _entry(each)) for each in new)
         writes = [UpdateOne({"_id": key}, {"$set": entry}, upsert=True) for key, entry in entries]
         try:
             with _cache_errors():

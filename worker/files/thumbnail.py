@@ -25,7 +25,7 @@ from worker.files.colour import srgb_transform
 from worker.files.image_metadata import read_image
 from worker.files.image_metadata.exif import read_orientation
 from worker.files.image_metadata.parts import ImageParts
-from worker.files.thumbnail_encoding import encode, target_size
+from worker.files.thumbnail_encoding import FORMATS, encode, target_size
 from worker.files.transparency import Box, TransparentColour
 
 MAX_BYTES = 1_048_576
@@ -56,20 +56,23 @@ _DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError)
 
 @dataclass(frozen=True, slots=True)
 class ThumbnailSettings:
-    """The size and background of thumbnails, and the maximum size of images.
+    """The size, background and formats of thumbnails, and the maximum size of images.
 
     `size` is the side of a thumbnail in pixels. `max_pixels` is the maximum number of pixels of an
     image (5/8 of it for WebP). `background` is the RGB colour of bars and transparent pixels.
+    `formats` are the permitted MIME types: PNG, JPEG or both.
     """
 
     size: int = 512
     max_pixels: int = 4096 * 4096
     background: tuple[int, int, int] = (0, 0, 0)
+    formats: tuple[str, ...] = FORMATS
 
     @property
     def key(self) -> str:
         """Return a text that identifies the settings that affect the thumbnail."""
-        return f"{_RECIPE}-{self.size}-{bytes(self.background).hex()}"
+        formats = ",".join(self.formats)
+        return f"{_RECIPE}-{self.size}-{bytes(self.background).hex()}-{formats}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,7 @@ def make_thumbnail(data: bytes, settings: ThumbnailSettings) -> Thumbnail:
         raise _unreadable("the file is not a PNG, GIF, JPEG or WebP image") from error
     except _DECODING_ERRORS as error:
         raise _unreadable(f"the image is malformed: {ascii(str(error))[:200]}") from error
-    encoded, mime_type = encode(fitted, settings.size, settings.background)
+    encoded, mime_type = encode(fitted, settings.size, settings.background, settings.formats)
     if len(encoded) > MAX_BYTES:
         message = f"the thumbnail has {len(encoded)} bytes of {MAX_BYTES}"
         raise PermanentError(message, step="thumbnail", code="thumbnail_too_large")

@@ -6,11 +6,12 @@ and smooth edges have more colours: a JPEG takes a sixth of the time and a third
 
 from __future__ import annotations
 
+from collections.abc import Container
 from io import BytesIO
 
 from PIL import Image, ImagePalette
 
-PNG, JPEG = "image/png", "image/jpeg"
+FORMATS = PNG, JPEG = "image/png", "image/jpeg"
 Colour = tuple[int, int, int]
 _MAX_COLOURS = 256
 # Without chroma subsampling, the mean error of photographs with grain is below 1 of 255.
@@ -23,15 +24,21 @@ def target_size(size: tuple[int, int], side: int) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def encode(image: Image.Image, side: int, background: Colour) -> tuple[bytes, str]:
+def encode(
+    image: Image.Image, side: int, background: Colour, formats: Container[str] = FORMATS
+) -> tuple[bytes, str]:
     """Encode an RGB image of at most `side` pixels, in the centre of a square with bars.
 
-    Images below `side` are enlarged with hard edges. Returns the data and its MIME type.
+    Images below `side` are enlarged with hard edges. `formats` are the permitted MIME types.
+    Returns the data and its MIME type.
     """
     if max(image.size) < side:
-        return _png(_enlarge(image, side, background))
-    canvas = _letterbox(image, Image.new("RGB", (side, side), background))
-    return _png(canvas) if image.getcolors(_MAX_COLOURS) else _jpeg(canvas)
+        canvas, is_exact = _enlarge(image, side, background), True
+    else:
+        canvas = _letterbox(image, Image.new("RGB", (side, side), background))
+        is_exact = image.getcolors(_MAX_COLOURS) is not None
+    is_png = JPEG not in formats or (is_exact and PNG in formats)
+    return _png(canvas) if is_png else _jpeg(canvas.convert("RGB"))
 
 
 def _enlarge(image: Image.Image, side: int, background: Colour) -> Image.Image:

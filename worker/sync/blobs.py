@@ -23,6 +23,7 @@ from worker.database.thumbnail_cache import Thumbnails
 from worker.files.errors import SourceTooLargeError
 from worker.files.store import SourceFile, SourceKey, SourceStore
 from worker.files.thumbnail import Thumbnail, ThumbnailSettings, make_thumbnail
+from worker.files.thumbnail_encoding import FORMATS
 from worker.media.base import BlobSpec, BlobTransform
 from worker.media.validation import BlobRule
 from worker.sync.source_files import FoundFile, find_file
@@ -129,7 +130,7 @@ class BlobBuilder:
         if spec.transform is BlobTransform.AS_IS:
             file = self._read_as_is(rule, found)
             return Content(file.data, found.ref.mime_type, file.identity, found.key.text)
-        made, identity = self._thumbnail(found, owner)
+        made, identity = self._thumbnail(self._settings(rule), found, owner)
         if kept := _keep(spec, known, found, identity):
             return kept
         return Content(made.data, made.mime_type, identity, found.key.text)
@@ -146,19 +147,29 @@ class BlobBuilder:
             message = f"its lexicon allows {rule.max_size} bytes: {error.message}"
             raise PermanentError(message, step="upload", code="blob_too_large") from error
 
-    def _thumbnail(self, found: FoundFile, owner: str) -> tuple[Thumbnail, str]:
+    def _settings(self, rule: BlobRule) -> ThumbnailSettings:
+        """Return the settings of thumbnails in a format that the lexicon accepts.
+
+        If it accepts none, all are permitted, and the upload is refused with a clear error.
+        """
+        accepted = tuple(each for each in FORMATS if rule.accepts(each))
+        return replace(self.thumbnails, formats=accepted or FORMATS)
+
+    def _thumbnail(
+        self, settings: ThumbnailSettings, found: FoundFile, owner: str
+    ) -> tuple[Thumbnail, str]:
         """Load or make a thumbnail; return it with the identity of its image file."""
         key, status, identity = found.key, found.stat, found.stat.identity
-        if identity and (cached := self._cache.get(identity, self.thumbnails)):
+        if identity and (cached := self._cache.get(identity, settings)):
             return cached.thumbnail, identity
         announced = self._max_source_bytes if status.size is None else status.size
         with self._memory.reserve(announced):
             file = self._read_image(key, announced)
-            if identity is None and (cached := self._cache.get(file.identity, self.thumbnails)):
+            if identity is None and (cached := self._cache.get(file.identity, settings)):
                 return cached.thumbnail, file.identity
             with self._decoding:
-                thumbnail = _make_thumbnail(file.data, self.thumbnails)
-        self._cache.put(file.identity, self.thumbnails, thumbnail, owner=owner)
+                thumbnail = _make_thumbnail(file.data, settings)
+        self._cache.put(file.identity, settings, thumbnail, owner=owner)
         return thumbnail, file.identity
 
     def _read_image(self, key: SourceKey, announced: int) -> SourceFile:

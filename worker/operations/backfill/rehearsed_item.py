@@ -25,7 +25,6 @@ from worker.database.thumbnail_cache import COLLECTION, CachedThumbnail, Thumbna
 from worker.files.errors import SourceTooLargeError
 from worker.files.store import SourceFile, SourceKey, SourceStat, SourceStore
 from worker.files.thumbnail import Thumbnail, ThumbnailSettings
-from worker.files.thumbnail_encoding import PNG
 from worker.media import MediaType
 from worker.media.validation.validator import InvalidRecordError
 from worker.operations.backfill.rehearsed_repo import AccountView, RehearsedRepo
@@ -126,7 +125,7 @@ class _UnsavedThumbnails(ThumbnailCache):
     ) -> CachedThumbnail:
         return CachedThumbnail.of(thumbnail)
 
-    def put_many(self, new: object, settings: ThumbnailSettings) -> None:
+    def put_many(self, new: object) -> None:
         pass
 
     def discard(self, cids: object) -> None:
@@ -157,9 +156,11 @@ class _UnreadFiles(SourceStore):
 class _UnreadBlobs(BlobBuilder):
     """Builds blobs from placeholders; images are not decoded."""
 
-    def _thumbnail(self, found: FoundFile, owner: str) -> tuple[Thumbnail, str]:
+    def _thumbnail(
+        self, settings: ThumbnailSettings, found: FoundFile, owner: str
+    ) -> tuple[Thumbnail, str]:
         file = self._read_image(found.key, self._max_source_bytes)
-        return Thumbnail(file.data, PNG), file.identity
+        return Thumbnail(file.data, settings.formats[0]), file.identity
 
 
 def read_only_engine(services: Services, *, reads_files: bool) -> Engine:

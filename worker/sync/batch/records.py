@@ -53,11 +53,12 @@ class BatchFiles:
         sources = _StatCache(blobs.sources)
         found = pool.map(partial(_try_find, sources), _images(drafted))
         identities = {file.stat.identity for file in found if file and file.stat.identity}
-        thumbnails = _ThumbnailBuffer(self.cache.get_many(identities, blobs.thumbnails))
+        known = self.cache.get_many(identities, blobs.thumbnails)
+        thumbnails = _ThumbnailBuffer(blobs.thumbnails, known)
         try:
             yield replace(self.attachments, blobs=blobs.with_sources(sources, thumbnails))
         finally:
-            self.cache.put_many(thumbnails.new, blobs.thumbnails)
+            self.cache.put_many(thumbnails.new)
 
 
 class _StatCache(SourceStore):
@@ -87,20 +88,25 @@ class _StatCache(SourceStore):
 
 
 class _ThumbnailBuffer:
-    """Holds the cached thumbnails of a batch, and the new ones to save in the cache."""
+    """Holds the cached thumbnails of a batch, and the new ones to save in the cache.
 
-    def __init__(self, known: dict[str, CachedThumbnail]) -> None:
+    The cached ones have the usual `settings`. Thumbnails with others, because of a lexicon that
+    accepts one format only, are made again.
+    """
+
+    def __init__(self, settings: ThumbnailSettings, known: dict[str, CachedThumbnail]) -> None:
+        self._settings = settings
         self._known = known
         self.new: list[NewThumbnail] = []
 
     def get(self, identity: str, settings: ThumbnailSettings) -> CachedThumbnail | None:
-        return self._known.get(identity)
+        return self._known.get(identity) if settings == self._settings else None
 
     def put(
         self, identity: str, settings: ThumbnailSettings, thumbnail: Thumbnail, *, owner: str
     ) -> CachedThumbnail:
         cached = CachedThumbnail.of(thumbnail)
-        self.new.append(NewThumbnail(identity, owner, cached))
+        self.new.append(NewThumbnail(identity, settings, owner, cached))
         return cached
 
 
