@@ -104,9 +104,12 @@ class ExpectedRecords:
             cid = cid_of_record(record)
         except (PermanentError, ValueError):
             return False
-        additions = optional_additions(kind.additions, document)
-        is_own = document_ref(record) == str(document.ref.id)
-        return is_own and is_current(document.state.cid, cid, record, additions)
+        if document_ref(record) != str(document.ref.id):
+            return False
+        published = document.state.cid
+        if published == cid:
+            return True
+        return is_current(published, cid, record, optional_additions(kind.additions, document))
 
     def is_current(
         self, kind: MediaType, document: MediaDocument, account: Account, found: StoredRecord

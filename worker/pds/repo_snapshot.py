@@ -120,15 +120,15 @@ class CollectionRecords(Mapping[str, StoredRecord]):
 
         The search is fast at and after the position `near`.
         """
+        key, count = bytearray(rkey, "ascii", "replace"), len(self._ends)
         low, step = near, 1
-        if near >= len(self) or self.rkey(near) > rkey:
+        if near >= count or self._key(near) > key:
             low, high = 0, near
         else:
-            while (high := low + step) < len(self) and self.rkey(high) <= rkey:
+            while (high := low + step) < count and self._key(high) <= key:
                 low, step = high, step * 2
-        position = bisect_left(range(len(self)), rkey, low, min(high, len(self)), key=self.rkey)
-        is_found = position < len(self) and self.rkey(position) == rkey
-        return position if is_found else None
+        position = bisect_left(range(count), key, low, min(high, count), key=self._key)
+        return position if position < count and self._key(position) == key else None
 
     def check(self) -> None:
         """Raise RepoDamagedError if a record is missing."""
@@ -170,8 +170,11 @@ class CollectionRecords(Mapping[str, StoredRecord]):
         return bytes(self._cids[start : start + RAW_CID_LENGTH])
 
     def rkey(self, position: int) -> str:
+        return self._key(position).decode()
+
+    def _key(self, position: int) -> bytearray:
         start = self._ends[position - 1] if position else 0
-        return self._rkeys[start : self._ends[position]].decode()
+        return self._rkeys[start : self._ends[position]]
 
     def damaged_error(self, position: int, fault: str) -> RepoDamagedError:
         return _damaged_error(self._did, f"record {self._collection}/{self.rkey(position)} {fault}")

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from worker.core.documents import Account, MediaDocument, Status
-from worker.core.records import RecordKey
 from worker.database.document_refs import is_first_with_text
+from worker.database.store import DocumentStore
 from worker.media import MediaType
 from worker.operations.audit.owners import OwnedDocuments
 from worker.operations.expected import ExpectedRecords
@@ -35,15 +35,17 @@ class ClaimReader:
     """Reads the claims of documents, and checks them against the expected records."""
 
     documents: OwnedDocuments
+    store: DocumentStore
     expected_records: ExpectedRecords
 
     def read(self, kind: MediaType, account: Account) -> Iterator[Claim]:
         """Yield a claim for each document of an account, in any order."""
-        for item, document in self.documents.records(kind, account.subject):
+        for raw in self.documents.records(kind, account.subject):
+            document = self.store.parse(kind, raw)
             if self._is_valid(kind, document, account):
-                yield Claim(item, document.state.rkey, document.state.cid)
+                yield Claim(raw["_id"], document.state.rkey, document.state.cid)
             else:
-                yield Claim(item)
+                yield Claim(raw["_id"])
 
     def _is_valid(self, kind: MediaType, document: MediaDocument, account: Account) -> bool:
         """Return whether the state names the expected record of a document to be published."""
@@ -51,7 +53,7 @@ class ClaimReader:
         if state.status is not Status.SYNCED or state.rkey is None or state.repo != did:
             return False
         return (
-            state.uri == RecordKey(did, kind.nsid, state.rkey).uri
+            state.uri == f"at://{did}/{kind.nsid}/{state.rkey}"
             and is_first_with_text(document.ref.id)
             and isinstance(plan(kind, document, account), Publish)
             and self.expected_records.is_published(kind, document, account)
