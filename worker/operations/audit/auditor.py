@@ -13,6 +13,7 @@ from itertools import chain, islice
 
 from worker.core.clock import now
 from worker.core.documents import Account, MediaDocument
+from worker.core.ids import as_document_id
 from worker.database.document_refs import find_all_by_ref, find_unnamed
 from worker.media import MediaType
 from worker.operations.audit.blobs import find_blob_faults
@@ -183,12 +184,19 @@ class Auditor:
         """Yield the match and the classification of each document.
 
         The documents are read again, because they may have been saved after the repo was exported.
+        Those with findings are omitted if their `_id` is not supported: a run marks them as failed.
         """
         for start in range(0, len(ids), _CHUNK):
-            chunk = self.documents.load(classifier.kind, ids[start : start + _CHUNK])
-            own = [document for document in chunk if document.owner == account.subject]
+            chunk = ids[start : start + _CHUNK]
+            supported = set(map(as_document_id, chunk))
+            documents = self.documents.load(classifier.kind, chunk)
+            own = [document for document in documents if document.owner == account.subject]
             for match in self._match(classifier.kind, account, matcher, own):
-                yield match, classifier.classify(match)
+                verdict = classifier.classify(match)
+                if verdict.findings and match.expected.document.ref.id not in supported:
+                    matcher.release(match)
+                else:
+                    yield match, verdict
 
     def _find_duplicates(
         self, classifier: Classifier, account: Account, matcher: RecordMatcher
