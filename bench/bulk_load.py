@@ -153,7 +153,7 @@ def _audit(harness: Harness, author: Author, scale: LoadScale) -> Section:
         "each in a fresh process that has audited an empty account before, so that imports are "
         "not included. Compared, before and after each, with getRepo and libipld.decode_car.",
         [Figure("audit", audit, "s", "getRepo + decode_car", download)],
-        [Target("audit_vs_download", "an audit, compared with download and decoding", ratio, 3)],
+        [Target("audit_vs_download", "an audit, compared with download and decoding", ratio, 1.6)],
     )
 
 

@@ -123,6 +123,15 @@ def test_document_published_while_the_repo_was_read_is_in_hand(ground: Ground) -
     assert audited.verdict == "pending"
 
 
+def test_document_whose_run_ended_while_the_repo_was_read_is_in_hand(ground: Ground) -> None:
+    """The run began before the audit, and has written the record after the export."""
+    item = ground.mood()
+    ground.repo.delete(ground.key("mood", item))
+    assert found(ground.audit()) == {("missing", "mood"): 1}
+    ground.set_state("mood", item, syncedAt=datetime.now(UTC) + timedelta(minutes=1))
+    assert standings(ground.audit())["mood", "pending", "at_work"] == 1
+
+
 def test_record_of_another_user_with_the_same_account_is_no_orphan(ground: Ground) -> None:
     """Two users of one DID: each one's records are their own."""
     twin = f"auth0|twin-{uuid4().hex}"

@@ -7,8 +7,9 @@ from bson import ObjectId
 from tests.unit.cars import DID, MOODS, repo_of
 from worker.core.documents import DocumentId, ItemRef, MediaDocument, SyncState
 from worker.core.fields import Fields
+from worker.operations.audit.claims import Claim
 from worker.operations.audit.matching import Expected, RecordMatcher
-from worker.pds.repo_snapshot import RepoSnapshot
+from worker.pds.repo_snapshot import CollectionRecords, RepoSnapshot
 from worker.sync.plan import Skip
 
 
@@ -37,8 +38,7 @@ def pairs_of(
     unnamed: frozenset[DocumentId] = frozenset(),
 ) -> tuple[list[object], list[str]]:
     """Pair records with documents."""
-    car = repo_of({f"{MOODS}/{rkey}": record for rkey, record in records.items()})
-    matcher = RecordMatcher(DID, RepoSnapshot.read(DID, [car]).records(MOODS))
+    matcher = RecordMatcher(DID, stored(records))
     cases = [matcher.match(each, is_named=each.document.ref.id not in unnamed) for each in expected]
     told: list[object] = [
         (case.own.rkey if case.own else None, *(twin.rkey for twin in case.duplicates))
@@ -49,6 +49,45 @@ def pairs_of(
         matcher.release(case)
     assert [record.rkey for record in matcher.unmatched()] == list(records)
     return told, rest
+
+
+def stored(records: dict[str, dict[str, str]]) -> CollectionRecords:
+    """Return the records of a repo."""
+    car = repo_of({f"{MOODS}/{rkey}": record for rkey, record in records.items()})
+    return RepoSnapshot.read(DID, [car]).records(MOODS)
+
+
+def test_claim_is_accepted_for_the_record_with_its_cid_only() -> None:
+    """In any order, and once: two documents may claim one record that names none."""
+    records = stored({"a": {"ref": "1"}, "b": {"ref": "2"}, "c": {}})
+    cids = {rkey: record.cid for rkey, record in records.items()}
+    matcher = RecordMatcher(DID, records)
+    claims = [
+        Claim("3", "c", cids["c"]),
+        Claim("1", "a", cids["b"]),
+        Claim("2", "b", cids["b"]),
+        Claim("4", "c", cids["c"]),
+        Claim("5", "z", cids["c"]),
+        Claim("6"),
+    ]
+    assert [matcher.accept(claim) for claim in claims] == [2, None, 1, None, None, None]
+    assert [record.rkey for record in matcher.unmatched()] == ["a"]
+
+
+def test_accepted_document_that_another_record_names_is_matched_again() -> None:
+    """With both records, and only if it was accepted."""
+    records = stored({"a": {"ref": "1"}, "b": {"ref": "1", "old": ""}, "c": {"ref": "2"}})
+    matcher = RecordMatcher(DID, records)
+    assert matcher.accept(Claim("1", "b", records["b"].cid)) == 1
+    first, second = document("1", "b"), document("2", "c")
+    assert [matcher.retract(each.document) for each in (second, first, first)] == [
+        False,
+        True,
+        False,
+    ]
+    match = matcher.match(first, is_named=True)
+    assert match.own is not None
+    assert [match.own.rkey, *(record.rkey for record in match.duplicates)] == ["b", "a"]
 
 
 def test_record_belongs_to_the_document_whose_state_names_it() -> None:

@@ -68,6 +68,8 @@ def test_blocks_with_hashes_that_begin_equally_are_told_apart() -> None:
     with pytest.raises(ValueError, match="is missing"):
         blocks.load(place, like)
     assert blocks.load(place, cid) == libipld.encode_dag_cbor({"n": 1})
+    assert blocks.contains(place, cid)
+    assert not blocks.contains(place, like)
 
 
 def test_finding_a_block_that_is_listed_often_reads_no_copy_of_it() -> None:

@@ -39,6 +39,15 @@ def test_records_come_by_collection_in_the_order_of_rkeys() -> None:
     assert snapshot.records("no.such") == {}
 
 
+def test_record_is_found_from_any_position() -> None:
+    """The search begins where the last one ended."""
+    records = RepoSnapshot.read(DID, [repo_of({f"{MOODS}/{key}": CALM for key in "bdfhj"})])
+    moods = records.records(MOODS)
+    for near in range(7):
+        assert [moods.position(key, near) for key in "bdfhj"] == [0, 1, 2, 3, 4]
+        assert [moods.position(key, near) for key in ("a", "c", "k", "é", "")] == [None] * 5
+
+
 def test_record_has_the_cid_and_value_that_it_was_written_with() -> None:
     """In JSON form, links included."""
     blob = {"$type": "blob", "ref": LINK, "mimeType": "image/png", "size": 7}

@@ -101,9 +101,9 @@ class Fields:
     def optional_text(self, name: str, *alternatives: str) -> str | None:
         """Return the first text in these fields or None; raises FieldError if invalid."""
         for candidate in (name, *alternatives):
-            if self.is_missing(candidate):
+            value = self._values.get(candidate)
+            if value is None or value == "":
                 continue
-            value = self._values[candidate]
             if not is_text(value):
                 raise wrong_type(candidate, "text", value)
             return value

@@ -55,6 +55,8 @@ def as_document_id(raw: object) -> DocumentId | None:
 
     A whole float becomes an int, because MongoDB treats both as equal.
     """
+    if isinstance(raw, ObjectId):
+        return raw
     value = int(raw) if isinstance(raw, float) and raw.is_integer() else raw
     return next((each for each in candidate_ids(value) if each == value), None)
 

@@ -49,10 +49,14 @@ def find_unnamed(
     store: DocumentStore, kind: MediaType, ids: Iterable[DocumentId], owner: str
 ) -> set[DocumentId]:
     """Return those of `ids` whose text names another document of `owner`."""
-    others = [item for item in ids if not isinstance(item, ObjectId)]
-    second = [item for item in others if _ids_with_text(str(item))[:1] != [item]]
+    second = [item for item in ids if not is_first_with_text(item)]
     named = find_all_by_ref(store, kind, map(str, second), owner=owner) if second else {}
     return {item for item in second if str(item) in named and named[str(item)].ref.id != item}
+
+
+def is_first_with_text(item: DocumentId) -> bool:
+    """Return whether the text of an `_id` names this document, whatever others exist."""
+    return isinstance(item, ObjectId) or _ids_with_text(str(item))[:1] == [item]
 
 
 def is_named(
@@ -72,7 +76,7 @@ def is_named(
     item = document.ref.id
     if ref != str(item):
         return False
-    if in_own_repo and _ids_with_text(ref)[:1] == [item]:
+    if in_own_repo and is_first_with_text(item):
         return True
     others = [each for each in find_namesakes(store, kind, ref) if each.ref.id != item]
     return not any(not in_own_repo or each.owner == document.owner for each in others)

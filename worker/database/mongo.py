@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import islice
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -35,6 +36,7 @@ _UNAUTHORIZED, _AUTHENTICATION_FAILED = 13, 18
 _VARIABLE = "MONGODB_CONNECTION_STRING"
 _TOO_LARGE = frozenset({10334, 17419})  # BSONObjectTooLarge, and its code from an update
 _REJECTED = 121  # DocumentValidationFailure
+_ROWS = 100  # fewer than in a batch of the driver
 _NOT_SAVED = _TOO_LARGE | {_REJECTED, DUPLICATE_KEY}
 
 # The engine must read its own writes: a document that a lagging member does not have yet looks
@@ -208,10 +210,10 @@ def stream(query: Callable[[], Iterable[RawDocument]]) -> Iterator[RawDocument]:
         rows = iter(query())
     while True:
         with long_query():
-            row = next(rows, None)
-        if row is None:
+            some = list(islice(rows, _ROWS))
+        if not some:
             return
-        yield row
+        yield from some
 
 
 def bulk_write(

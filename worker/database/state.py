@@ -6,11 +6,12 @@ the item can still be published.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import Enum
 from itertools import islice
+from typing import Any
 
 from bson import DBRef
 
@@ -21,7 +22,7 @@ from worker.core.records import is_record_uri
 
 _MAX_STRAYS = 20  # a run reads each of these records
 _MAX_NUMBER = 2**53
-_STATUSES: Mapping[str | None, Status] = {status.value: status for status in Status}
+_STATUSES: Mapping[str, Status] = {status.value: status for status in Status}
 
 
 class ResetMode(Enum):
@@ -43,32 +44,13 @@ RESET_REASONS = frozenset(mode.value for mode in ResetMode)
 
 def parse_state(raw: object) -> SyncState:
     """Parse an `atproto` field. Older programs saved only an `rkey`."""
-    get = mapping(raw).get
-    rkey, error = _text(get("rkey")), _failure(get("error"))
-    return SyncState(
-        status=_STATUSES.get(_text(get("status"))),
-        reason=_text(get("reason")),
-        repo=_text(get("repo")),
-        rkey=rkey if rkey and is_rkey(rkey) else None,
-        uri=_text(get("uri")),
-        cid=_text(get("cid")),
-        adopted=get("adopted") is True,
-        blobs={name: _blob(value) for name, value in mapping(get("blobs")).items()},
-        links={name: _text(value) for name, value in mapping(get("links")).items()},
-        fingerprint=_text(get("fingerprint")),
-        attempts=_number(get("attempts")),
-        lost=_number(get("lost")),
-        attempted_at=_moment(get("attemptedAt")),
-        synced_at=_moment(get("syncedAt")),
-        published_at=_moment(get("publishedAt")),
-        retry_at=_moment(get("retryAt")),
-        held_until=_moment(get("heldUntil")),
-        error=error,
-        failing_since=_moment(get("failingSince")) or error.at if error else None,
-        lease=_lease(get("lease")),
-        strays=_uris(get("strays")),
-        remake=get("remake") is True,
-    )
+    values: dict[str, Any] = {}
+    for name, value in mapping(raw).items():
+        if known := _PARSERS.get(name):
+            field, parse = known
+            values[field] = parse(value)
+    since, error = values.pop("failing_since", None), values.get("error")
+    return SyncState(**values, failing_since=since or error.at if error else None)
 
 
 def dump_state(state: SyncState) -> dict[str, object]:
@@ -138,6 +120,18 @@ def _uris(raw: object) -> tuple[str, ...]:
     return tuple(islice((text for text in texts if text and is_record_uri(text)), _MAX_STRAYS))
 
 
+def _status(raw: object) -> Status | None:
+    return _STATUSES.get(raw) if is_text(raw) else None
+
+
+def _rkey(raw: object) -> str | None:
+    return raw if is_text(raw) and is_rkey(raw) else None
+
+
+def _is_true(raw: object) -> bool:
+    return raw is True
+
+
 def _text(raw: object) -> str | None:
     return raw if is_text(raw) else None
 
@@ -187,3 +181,38 @@ def _lease(raw: object) -> Lease | None:
     if until is None:
         return None
     return Lease(_text(get("token")) or "", _text(get("holder")) or "", until)
+
+
+def _blobs(raw: object) -> dict[str, BlobState]:
+    return {name: _blob(value) for name, value in mapping(raw).items()}
+
+
+def _links(raw: object) -> dict[str, str | None]:
+    return {name: _text(value) for name, value in mapping(raw).items()}
+
+
+# The fields of a state: the names in MongoDB and in SyncState, and the parser.
+_PARSERS: Mapping[str, tuple[str, Callable[[object], object]]] = {
+    "status": ("status", _status),
+    "reason": ("reason", _text),
+    "repo": ("repo", _text),
+    "rkey": ("rkey", _rkey),
+    "uri": ("uri", _text),
+    "cid": ("cid", _text),
+    "adopted": ("adopted", _is_true),
+    "blobs": ("blobs", _blobs),
+    "links": ("links", _links),
+    "fingerprint": ("fingerprint", _text),
+    "attempts": ("attempts", _number),
+    "lost": ("lost", _number),
+    "attemptedAt": ("attempted_at", _moment),
+    "syncedAt": ("synced_at", _moment),
+    "publishedAt": ("published_at", _moment),
+    "retryAt": ("retry_at", _moment),
+    "heldUntil": ("held_until", _moment),
+    "error": ("error", _failure),
+    "failingSince": ("failing_since", _moment),
+    "lease": ("lease", _lease),
+    "strays": ("strays", _uris),
+    "remake": ("remake", _is_true),
+}

@@ -144,7 +144,7 @@ class DocumentStore:
         rank: dict[object, int] = {candidate: number for number, candidate in enumerate(ids)}
         return min(found, key=lambda raw: rank.get(raw["_id"], len(ids)), default=None)
 
-    def find_all(self, kind: MediaType, ids: Sequence[DocumentId]) -> list[MediaDocument]:
+    def find_all(self, kind: MediaType, ids: Sequence[object]) -> list[MediaDocument]:
         """Return the existing documents with these ids, in any order."""
         with mongo_errors():
             found = self.collection(kind).find({"_id": {"$in": ids}}, projection(kind))

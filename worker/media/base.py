@@ -169,8 +169,11 @@ class MediaType:
 
     def hidden_reason(self, document: Mapping[str, object]) -> str | None:
         """Return the reason of the first rule that hides a raw document, or None."""
-        rules = (rule for rule in self.hidden_by if rule.hides(document.get(rule.field)))
-        return next((rule.reason for rule in rules), None)
+        for rule in self.hidden_by:
+            value = document.get(rule.field)
+            if value is not None and rule.hides(value):
+                return rule.reason
+        return None
 
     def missing_field(self, document: MediaDocument) -> str | None:
         """Return the first field of `waits_for` that is missing, or None."""
@@ -225,9 +228,11 @@ def _check_draft(draft: object, kind: MediaType) -> Draft:
     if not isinstance(draft, Draft) or draft.nsid != kind.nsid:
         raise TypeError(f"the builder of {kind.name} must return a Draft for {kind.nsid}")
     for values, expected in ((draft.blobs, BlobSpec), (draft.links, LinkSpec)):
-        if not all(isinstance(value, expected) for value in values.values()):
-            raise TypeError(f"the builder of {kind.name} must return {expected.__name__}s by field")
-    transforms = {spec.transform for spec in draft.blobs.values()}
-    if BlobTransform.THUMBNAIL in transforms and not kind.has_thumbnails:
-        raise TypeError(f"the builder of {kind.name} makes thumbnails: set has_thumbnails")
+        for value in values.values():
+            if not isinstance(value, expected):
+                name = expected.__name__
+                raise TypeError(f"the builder of {kind.name} must return {name}s by field")
+    for spec in draft.blobs.values():
+        if spec.transform is BlobTransform.THUMBNAIL and not kind.has_thumbnails:
+            raise TypeError(f"the builder of {kind.name} makes thumbnails: set has_thumbnails")
     return draft

@@ -13,6 +13,7 @@ from worker.core.cid import cid_of_blob, cid_of_record
 from worker.core.current import is_current, optional_additions
 from worker.core.documents import Account, BlobState, MediaDocument
 from worker.core.errors import MediaError, PermanentError, UnexpectedError
+from worker.core.records import document_ref
 from worker.media import Draft, MediaType, SiteUrls
 from worker.media.validation import BlobRule, Lexicons
 from worker.pds.repo_snapshot import StoredRecord
@@ -92,6 +93,23 @@ class ExpectedRecords:
             return cid_of_record(self.record(document, self.draft(kind, document, account)))
         except (PermanentError, ValueError):
             return None
+
+    def is_published(self, kind: MediaType, document: MediaDocument, account: Account) -> bool:
+        """Return whether the CID in the state is that of a current record with the right `ref`.
+
+        False if the expected record cannot be built, or depends on the published one.
+        """
+        try:
+            record = self.record(document, self.draft(kind, document, account))
+            cid = cid_of_record(record)
+        except (PermanentError, ValueError):
+            return False
+        if document_ref(record) != str(document.ref.id):
+            return False
+        published = document.state.cid
+        if published == cid:
+            return True
+        return is_current(published, cid, record, optional_additions(kind.additions, document))
 
     def is_current(
         self, kind: MediaType, document: MediaDocument, account: Account, found: StoredRecord

@@ -125,6 +125,10 @@ class CarBlocks:
             raise ValueError("is missing")
         return frame[RAW_CID_LENGTH:]
 
+    def contains(self, place: int, cid: bytes) -> bool:
+        """Return whether the block at a place has this CID, without loading the block."""
+        return os.pread(self._file, RAW_CID_LENGTH, place >> _LENGTH_BITS) == cid
+
     def drop_index(self) -> None:
         """Free the memory of the index; `find` must not be called again."""
         self._index = SortedIndex()

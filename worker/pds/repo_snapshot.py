@@ -115,11 +115,20 @@ class CollectionRecords(Mapping[str, StoredRecord]):
     def __contains__(self, rkey: object) -> bool:
         return isinstance(rkey, str) and self.position(rkey) is not None
 
-    def position(self, rkey: str) -> int | None:
-        """Return the position of a record in the order of keys, or None."""
-        position = bisect_left(range(len(self)), rkey, key=self.rkey)
-        is_found = position < len(self) and self.rkey(position) == rkey
-        return position if is_found else None
+    def position(self, rkey: str, near: int = 0) -> int | None:
+        """Return the position of a record in the order of keys, or None.
+
+        The search is fast at and after the position `near`.
+        """
+        key, count = bytearray(rkey, "ascii", "replace"), len(self._ends)
+        low, step = near, 1
+        if near >= count or self._key(near) > key:
+            low, high = 0, near
+        else:
+            while (high := low + step) < count and self._key(high) <= key:
+                low, step = high, step * 2
+        position = bisect_left(range(count), key, low, min(high, count), key=self._key)
+        return position if position < count and self._key(position) == key else None
 
     def check(self) -> None:
         """Raise RepoDamagedError if a record is missing."""
@@ -131,14 +140,23 @@ class CollectionRecords(Mapping[str, StoredRecord]):
         cid, content, ref = self._load(position)
         return StoredRecord(self.rkey(position), cid, ref, content)
 
+    def cid(self, position: int) -> str:
+        """Return the CID of the record at a position, without decoding it.
+
+        Raises RepoDamagedError.
+        """
+        cid, place = self._cid(position), self._places[position]
+        if not place or not self._blocks.contains(place, cid):
+            raise self.damaged_error(position, "is missing")
+        return spell_cid(cid)
+
     def ref(self, position: int) -> str | None:
         """Load only the `ref` of the record at a position; raises RepoDamagedError."""
         return self._load(position)[2]
 
     def _load(self, position: int) -> tuple[bytes, bytes, str | None]:
         """Return the CID of a record, the record in DAG-CBOR, and its `ref`."""
-        start = RAW_CID_LENGTH * position
-        cid = bytes(self._cids[start : start + RAW_CID_LENGTH])
+        cid = self._cid(position)
         try:
             if not (place := self._places[position]):
                 raise ValueError("is missing")  # noqa: TRY301 - as of another CID
@@ -147,9 +165,16 @@ class CollectionRecords(Mapping[str, StoredRecord]):
         except ValueError as error:
             raise self.damaged_error(position, str(error)) from None
 
+    def _cid(self, position: int) -> bytes:
+        start = RAW_CID_LENGTH * position
+        return bytes(self._cids[start : start + RAW_CID_LENGTH])
+
     def rkey(self, position: int) -> str:
+        return self._key(position).decode()
+
+    def _key(self, position: int) -> bytearray:
         start = self._ends[position - 1] if position else 0
-        return self._rkeys[start : self._ends[position]].decode()
+        return self._rkeys[start : self._ends[position]]
 
     def damaged_error(self, position: int, fault: str) -> RepoDamagedError:
         return _damaged_error(self._did, f"record {self._collection}/{self.rkey(position)} {fault}")
@@ -159,16 +184,18 @@ class RecordsByRef:
     """The records of one collection by the `_id` of their documents; raises RepoDamagedError.
 
     Records of the same document are sorted by rkey: with TIDs, the oldest comes first. Records that
-    name no document are omitted. Each record is loaded once for its `ref`, which stays in memory.
+    name no document are omitted, and those with a flag in `omitted`. Each other record is loaded
+    once for its `ref`, which stays in memory.
     """
 
-    def __init__(self, records: CollectionRecords) -> None:
+    def __init__(self, records: CollectionRecords, omitted: Sequence[int] = ()) -> None:
         self._records = records
         self._refs = bytearray()  # all, without separators
         self._ends = array("I")
         self._index = SortedIndex()
         for position in range(len(records)):
-            if (ref := records.ref(position)) is not None:
+            is_omitted = omitted and omitted[position]
+            if not is_omitted and (ref := records.ref(position)) is not None:
                 self._index.add(_hash(ref), position)
                 self._refs += ref.encode()
             self._ends.append(len(self._refs))

@@ -13,10 +13,12 @@ from itertools import chain, islice
 
 from worker.core.clock import now
 from worker.core.documents import Account, MediaDocument
+from worker.core.ids import as_document_id
 from worker.database.document_refs import find_all_by_ref, find_unnamed
 from worker.media import MediaType
 from worker.operations.audit.blobs import find_blob_faults
-from worker.operations.audit.classification import Classification, Classifier
+from worker.operations.audit.claims import Claim, ClaimReader
+from worker.operations.audit.classification import SYNCED, Classification, Classifier
 from worker.operations.audit.findings import AccountAudit, Finding, Standings, TypeAudit
 from worker.operations.audit.matching import Expected, Match, RecordMatcher
 from worker.operations.audit.orphans import OrphanFinder
@@ -28,22 +30,23 @@ from worker.sync.plan import Publish, plan
 from worker.sync.run import Observer
 
 _CHUNK = 1000  # documents
-_AHEAD = 10_000  # documents
+_AHEAD = 100_000  # claims, of 300 bytes each
 
 
 @contextmanager
-def gc_disabled() -> Iterator[None]:
-    """Disable the cyclic garbage collector while documents and records are compared.
+def garbage_collection(*, enabled: bool) -> Iterator[None]:
+    """Enable the cyclic garbage collector, or disable it to compare documents and records.
 
     It takes a quarter of the time and frees nothing: these objects contain no reference cycles.
+    Those of HTTP calls do.
     """
+    switch = {True: gc.enable, False: gc.disable}
     was_enabled = gc.isenabled()
-    gc.disable()
+    switch[enabled]()
     try:
         yield
     finally:
-        if was_enabled:
-            gc.enable()
+        switch[was_enabled]()
 
 
 class AuditTotals:
@@ -55,18 +58,24 @@ class AuditTotals:
         self._standings: Standings = Counter()
         self._findings: list[Finding] = []
 
-    def add(self, verdict: Classification) -> None:
-        self._documents += 1
+    def add(self, verdict: Classification, documents: int = 1) -> None:
+        self._documents += documents
         if verdict.standing:
-            self._standings[verdict.standing] += 1
+            self._standings[verdict.standing] += documents
         self._findings += verdict.findings
 
     def add_findings(self, findings: Iterable[Finding]) -> None:
         self._findings += findings
 
     def subtract(self, verdict: Classification) -> None:
-        """Do not count the standing of a document, because its blobs have findings."""
+        """Do not count the standing of a document."""
         self._standings.subtract([verdict.standing] if verdict.standing else [])
+
+    def replace(self, verdict: Classification, other: Classification) -> None:
+        """Replace the classification of a document."""
+        self._documents -= 1
+        self.subtract(verdict)
+        self.add(other)
 
     def result(self, records: int) -> TypeAudit:
         """Build the audit of the type; `records` is the size of its collection."""
@@ -92,26 +101,29 @@ class Auditor:
     def audit(self, account: Account) -> AccountAudit:
         """Compare an account's documents with its repo.
 
-        The documents are read in chunks. Memory use grows by 100 bytes per record, and with the
-        findings. Raises StoreUnavailableError, and the errors of the PDS.
+        The claims of all documents are read first, as many as possible while the PDS exports the
+        repo. Then the documents whose record is another one are compared with it, in chunks. Memory
+        use grows by 100 bytes per record, by the `_id`s of these documents, and with the findings.
+        Raises StoreUnavailableError, and the errors of the PDS.
         """
         started = now()
         collections = [kind.nsid for kind in self.kinds]
-        documents = {kind.name: self._expect_all(kind, account) for kind in self.kinds}
-        with gc_disabled(), ThreadPoolExecutor(1) as pool:
-            # Read the first documents while the PDS exports the repo.
-            pending = pool.submit(self.repo_reader.snapshot, account.did, collections)
-            _read_ahead(documents)
-            snapshot = pending.result()
-        types = [
-            self._audit_type(
-                Classifier(kind, account.did, self.expected_records, started, self.grace),
-                account,
-                documents[kind.name],
-                snapshot.records(kind.nsid),
-            )
-            for kind in self.kinds
-        ]
+        reader = ClaimReader(self.documents, self.orphan_finder.store, self.expected_records)
+        claims = {kind.name: reader.read(kind, account) for kind in self.kinds}
+        with garbage_collection(enabled=False):
+            with ThreadPoolExecutor(1) as pool:
+                pending = pool.submit(self.repo_reader.snapshot, account.did, collections)
+                _read_ahead(claims)
+                snapshot = pending.result()
+            types = [
+                self._audit_type(
+                    Classifier(kind, account.did, self.expected_records, started, self.grace),
+                    account,
+                    claims[kind.name],
+                    snapshot.records(kind.nsid),
+                )
+                for kind in self.kinds
+            ]
         return AccountAudit(account, types)
 
     def audit_others(self) -> AccountAudit:
@@ -132,22 +144,34 @@ class Auditor:
         self,
         classifier: Classifier,
         account: Account,
-        documents: Iterator[Expected],
+        claims: Iterator[Claim],
         records: CollectionRecords,
     ) -> TypeAudit:
         kind = classifier.kind
         totals, matcher = AuditTotals(kind), RecordMatcher(classifier.did, records)
+        has_blobs = self.blobs and kind.has_files
         current = array("L")  # positions of the records whose blobs are checked
-        with gc_disabled():
-            while chunk := list(islice(documents, _CHUNK)):
-                for match, verdict in self._compare(classifier, account, matcher, chunk):
-                    totals.add(verdict)
-                    if self.blobs and kind.has_files and verdict.is_current and match.own:
-                        current.append(records.position(match.own.rkey) or 0)
+        accepted, others = 0, list[object]()
+        for claim in claims:
+            position = matcher.accept(claim)
+            if position is None:
+                others.append(claim.item)
+            else:
+                accepted += 1
+                if has_blobs:
+                    current.append(position)
+        totals.add(SYNCED, accepted)
+        for match, verdict in self._compare(classifier, account, matcher, others):
+            totals.add(verdict)
+            if has_blobs and verdict.is_current and match.own:
+                current.append(records.position(match.own.rkey) or 0)
+        for verdict in self._find_duplicates(classifier, account, matcher):
+            totals.replace(SYNCED, verdict)
         totals.add_findings(self.orphan_finder.find(classifier, matcher.unmatched()))
         if current:
             self.observer(f"{len(current)} {kind.name}s with their blobs")
-            self._check_blobs(classifier, account, map(records.at, current), totals)
+            with garbage_collection(enabled=True):
+                self._check_blobs(classifier, account, map(records.at, current), totals)
         return totals.result(len(records))
 
     def _compare(
@@ -155,41 +179,49 @@ class Auditor:
         classifier: Classifier,
         account: Account,
         matcher: RecordMatcher,
-        chunk: Sequence[Expected],
+        ids: Sequence[object],
     ) -> Iterator[tuple[Match, Classification]]:
         """Yield the match and the classification of each document.
 
-        Documents with findings are reloaded: they may have been saved after the repo was exported.
+        The documents are read again, because they may have been saved after the repo was exported.
+        Those with findings are omitted if their `_id` is not supported: a run marks them as failed.
         """
-        doubtful = []
-        for match in self._match(classifier.kind, account, matcher, chunk):
-            verdict = classifier.classify(match)
-            if verdict.findings:
-                doubtful.append(match)
-            else:
-                yield match, verdict
-        for match in doubtful:
-            matcher.release(match)
-        ids = [match.expected.document.ref.id for match in doubtful]
-        reloaded = [
-            self._expect(classifier.kind, document, account)
-            for document in self.documents.reload(classifier.kind, ids)
-            if document.owner == account.subject
-        ]
-        for match in self._match(classifier.kind, account, matcher, reloaded):
-            yield match, classifier.classify(match)
+        for start in range(0, len(ids), _CHUNK):
+            chunk = ids[start : start + _CHUNK]
+            supported = set(map(as_document_id, chunk))
+            documents = self.documents.load(classifier.kind, chunk)
+            own = [document for document in documents if document.owner == account.subject]
+            for match in self._match(classifier.kind, account, matcher, own):
+                verdict = classifier.classify(match)
+                if verdict.findings and match.expected.document.ref.id not in supported:
+                    matcher.release(match)
+                else:
+                    yield match, verdict
+
+    def _find_duplicates(
+        self, classifier: Classifier, account: Account, matcher: RecordMatcher
+    ) -> Iterator[Classification]:
+        """Yield the classifications of accepted documents that other records name, too."""
+        store, kind = self.orphan_finder.store, classifier.kind
+        refs = (record.ref for record in matcher.unmatched() if record.ref is not None)
+        while chunk := set(islice(refs, _CHUNK)):
+            named = find_all_by_ref(store, kind, chunk, owner=account.subject)
+            accepted = [document for document in named.values() if matcher.retract(document)]
+            for match in self._match(kind, account, matcher, accepted):
+                yield classifier.classify(match)
 
     def _match(
         self,
         kind: MediaType,
         account: Account,
         matcher: RecordMatcher,
-        chunk: Sequence[Expected],
+        documents: Sequence[MediaDocument],
     ) -> Iterator[Match]:
-        ids = [each.document.ref.id for each in chunk]
+        ids = [document.ref.id for document in documents]
         unnamed = find_unnamed(self.orphan_finder.store, kind, ids, owner=account.subject)
-        for each in chunk:
-            yield matcher.match(each, is_named=each.document.ref.id not in unnamed)
+        for document in documents:
+            expected = self._expect(kind, document, account)
+            yield matcher.match(expected, is_named=document.ref.id not in unnamed)
 
     def _check_blobs(
         self,
@@ -221,10 +253,6 @@ class Auditor:
             document = named.get(record.ref)
         return document if document and document.owner == account.subject else None
 
-    def _expect_all(self, kind: MediaType, account: Account) -> Iterator[Expected]:
-        for document in self.documents.documents(kind, account.subject):
-            yield self._expect(kind, document, account)
-
     def _expect(self, kind: MediaType, document: MediaDocument, account: Account) -> Expected:
         decision = plan(kind, document, account)
         if not isinstance(decision, Publish):
@@ -233,10 +261,10 @@ class Auditor:
         return Expected(document, decision, cid)
 
 
-def _read_ahead(documents: dict[str, Iterator[Expected]]) -> None:
-    """Read the first documents; all of them are yielded as before."""
+def _read_ahead(claims: dict[str, Iterator[Claim]]) -> None:
+    """Read the first claims; all of them are yielded as before."""
     remaining = _AHEAD
-    for name, stream in documents.items():
+    for name, stream in claims.items():
         first = list(islice(stream, remaining))
-        documents[name] = chain(first, stream)
+        claims[name] = chain(first, stream)
         remaining -= len(first)

@@ -51,7 +51,7 @@ class Classification:
     is_current: bool = False
 
 
-_SYNCED = Classification((DocumentStanding.SYNCED, ""), is_current=True)
+SYNCED = Classification((DocumentStanding.SYNCED, ""), is_current=True)
 
 
 def _classify_waiting(state: SyncState, reason: str) -> Classification:
@@ -71,8 +71,8 @@ class Classifier:
     """Classifies documents of one type by the records in the repo `did`.
 
     `did` is empty for owners without an account. `started` is the start of the audit. A document
-    attempted after it counts as being processed. A document saved less than `grace` seconds before
-    it may still be unpublished.
+    attempted or synced after it counts as being processed. A document saved less than `grace`
+    seconds before it may still be unpublished.
     """
 
     kind: MediaType
@@ -97,7 +97,8 @@ class Classifier:
         """Return why a run of the document is expected; "" if none is expected."""
         state, item = document.state, document.ref.id
         held = state.lease is not None and state.lease.until > now()
-        if held or (state.attempted_at is not None and state.attempted_at >= self.started):
+        times = (state.attempted_at, state.synced_at)
+        if held or any(moment is not None and moment >= self.started for moment in times):
             return _AT_WORK
         if state.retry_at is not None:
             return state.error.code if state.error else "queued"
@@ -112,7 +113,7 @@ class Classifier:
         mismatch = self._find_mismatch(document.state, own) if own else ""
         synced = document.state.status is Status.SYNCED
         if current and synced and not mismatch and not match.duplicates:
-            return _SYNCED
+            return SYNCED
         if waiting := self.waiting_reason(document):
             return _classify_waiting(document.state, waiting)
         if current:
@@ -135,7 +136,7 @@ class Classifier:
         """Classify a document with a current record by its state."""
         document, state = match.expected.document, match.expected.document.state
         if not mismatch and state.status is Status.SYNCED:
-            return _SYNCED
+            return SYNCED
         if not mismatch and state.status is Status.PARTIAL and state.error:
             return Classification((DocumentStanding.PARTIAL, state.error.code))
         detail = mismatch or describe_state(state)

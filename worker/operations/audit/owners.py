@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import cast
 
 from pymongo.database import Database
 
-from worker.core.documents import Account, DocumentId, MediaDocument
+from worker.core.documents import Account, MediaDocument
 from worker.database.accounts import Accounts
 from worker.database.backlog import OWNER
 from worker.database.mongo import RawDocument, mongo_errors, stream
@@ -19,6 +19,20 @@ from worker.media import MediaType
 _BY_OWNER, _BY_DID = "atproto_owner", "atproto_did"
 _IS_TEXT: RawDocument = {"$expr": {"$eq": [{"$type": "$atproto.did"}, "string"]}}
 _CHUNK = 500
+_OF_RECORD = tuple(
+    f"atproto.{name}"
+    for name in (
+        "status",
+        "repo",
+        "rkey",
+        "uri",
+        "cid",
+        "adopted",
+        "blobs",
+        "links",
+        "fingerprint",
+    )
+)
 _BATCH = 5000  # documents
 
 
@@ -34,16 +48,28 @@ class OwnedDocuments:
 
     def documents(self, kind: MediaType, owner: object) -> Iterator[MediaDocument]:
         """Iterate over an owner's documents of one type, in no particular order."""
+        for raw in self._find(kind, owner, projection(kind)):
+            yield self._store.parse(kind, raw)
+
+    def records(self, kind: MediaType, owner: str) -> Iterator[RawDocument]:
+        """Iterate over an owner's raw documents, with the part of the state about records.
+
+        The driver takes half the time for that part.
+        """
+        return self._find(kind, owner, dict.fromkeys((*kind.read_fields, *_OF_RECORD), 1))
+
+    def _find(
+        self, kind: MediaType, owner: object, fields: Mapping[str, int]
+    ) -> Iterator[RawDocument]:
         guest = self._store.guest_subject
         # An owner may be any BSON value; `$eq` keeps MongoDB from running it as a query.
         user = {"$in": [*GUEST_USERS, guest]} if owner == guest else {"$eq": owner}
         with mongo_errors():
-            found = self._store.collection(kind).find({"user": user}, projection(kind))
-            for raw in stream(partial(found.hint(OWNER).batch_size, _BATCH)):
-                yield self._store.parse(kind, raw)
+            found = self._store.collection(kind).find({"user": user}, fields)
+            yield from stream(partial(found.hint(OWNER).batch_size, _BATCH))
 
-    def reload(self, kind: MediaType, ids: Sequence[DocumentId]) -> Iterator[MediaDocument]:
-        """Iterate over the current documents with these ids; omit missing ones."""
+    def load(self, kind: MediaType, ids: Sequence[object]) -> Iterator[MediaDocument]:
+        """Iterate over the documents with these ids; omit missing ones."""
         for start in range(0, len(ids), _CHUNK):
             yield from self._store.find_all(kind, ids[start : start + _CHUNK])
 
