@@ -15,8 +15,8 @@ from worker.sync.blobs import BlobBuilder
 from worker.sync.engine import Engine
 from worker.telemetry.alerts import AffectedItem, Alerts
 
-# Pillow raises TypeError for a colour of five numbers.
-UNUSABLE = ThumbnailSettings(background=(1, 2, 3, 4, 5))  # type: ignore[arg-type]
+# Each image raises TypeError, whatever its format is.
+UNUSABLE = ThumbnailSettings(size="512")  # type: ignore[arg-type]
 
 
 class Listener(Alerts):
