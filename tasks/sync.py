@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from celery.exceptions import SoftTimeLimitExceeded
+
 from tasks.base import MediaTask
 from worker.app import app
 from worker.core.errors import MediaError
@@ -18,7 +22,9 @@ def sync_media(self: MediaTask, type: str, id: str | int, user: str | None = Non
     except MediaError as error:
         self.postpone(error)
     finally:
-        self.keep_queues_fair()  # last: this item need not wait for it
+        # Last, because this item need not wait for it; another task repeats it.
+        with suppress(SoftTimeLimitExceeded):
+            self.keep_queues_fair()
     return self.conclude(outcome)
 
 

@@ -285,6 +285,17 @@ def test_hidden_and_failed_items_are_treated_as_by_any_backfill(
     assert [state_of(new, item) for item in (hidden, removed)] == [states[0], states[2]]
 
 
+def test_an_item_that_is_removed_before_it_is_marked_stays_removed(
+    old: World, new: World, user: str
+) -> None:
+    """A wipe or `forget` may remove it after the command has selected it."""
+    painting = publish(old, user)
+    set_state(new, PAINTING, painting, status="removed", reason="forgotten")
+    state = state_of(new, painting)
+    assert new.services.storage.backlog.mark_remake(PAINTING, [painting], now()) == 0
+    assert state_of(new, painting) == state
+
+
 def test_an_item_that_is_hidden_after_it_was_marked_is_removed(
     old: World, new: World, user: str
 ) -> None:

@@ -183,6 +183,36 @@ def test_claim_does_without_a_record_key_that_is_taken(store: DocumentStore) -> 
     assert (second.state.repo, second.state.rkey, second.state.attempts) == (None, None, 1)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rkey": "adopted", "repo": "did:plc:one"},
+        {"strays": ["at://did:plc:one/computer.aesthetic.mood/3jzfcijpj2z2a"]},
+        {"remake": True},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_claim_overwrites_no_state_that_was_saved_meanwhile(
+    store: DocumentStore, changes: RawDocument
+) -> None:
+    """It reads the document again, and the run starts from the new state."""
+    item, read = save(store), list[MediaDocument]()
+
+    def adopt(document: MediaDocument) -> tuple[str | None, str | None]:
+        read.append(document)
+        if len(read) > 1:
+            return None, None
+        change(store, item, {f"atproto.{name}": value for name, value in changes.items()})
+        return "did:plc:one", f"chosen-{next(numbers)}"
+
+    document = store.claim(MOOD, [item], holder="message", lease=LEASE, choose_key=adopt)
+    assert isinstance(document, MediaDocument)
+    state = document.state
+    assert len(read) == 2
+    found = (state.rkey, list(state.strays), state.remake)
+    assert found == (changes.get("rkey"), changes.get("strays", []), changes.get("remake", False))
+
+
 def test_edit_between_reading_and_claiming_is_noticed_at_the_end(store: DocumentStore) -> None:
     """The claim is for the fields that were read."""
     item = save(store)

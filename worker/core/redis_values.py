@@ -52,9 +52,11 @@ def read_hashes(
                 pipe.hmget(name, fields)
             results = pipe.execute(raise_on_error=False)
         for name, result in zip(chunk, results, strict=True):
-            if is_error := isinstance(result, ResponseError):
+            if isinstance(result, ResponseError):
                 _raise_unless_wrong_type(result)
-            yield name, [None] * len(fields) if is_error else result
+                yield name, [None] * len(fields)
+            else:
+                yield name, result
 
 
 def set_score(redis: Redis, name: str, member: str, score: float) -> None:

@@ -266,11 +266,12 @@ class Backlog:
     def mark_remake(self, kind: MediaType, ids: Sequence[DocumentId], again: datetime) -> int:
         """Let the next run of these items make their thumbnails again; return their number.
 
-        Synced items become pending, with the `retryAt` `again`. Documents that cannot be saved are
-        skipped.
+        Synced items become pending, with the `retryAt` `again`. Items that were removed meanwhile
+        stay removed. Documents that cannot be saved are skipped.
         """
-        update = _remake_update(again)
-        writes = [UpdateMany({"_id": {"$eq": each}}, update) for each in ids]
+        update, others = _remake_update(again), {"$ne": Status.REMOVED.value}
+        match: RawDocument = {"atproto.status": others}
+        writes = [UpdateMany({"_id": {"$eq": each}, **match}, update) for each in ids]
         with mongo_errors():
             self._store.clear_malformed(kind, ids)
             return bulk_write(self._store.collection(kind), writes)

@@ -16,6 +16,7 @@ from worker.core.documents import Lease, MediaDocument, Status, SyncState
 from worker.database.mongo import RawDocument
 from worker.database.state import mapping, repo_fields
 
+_WATCHED = ("attemptedAt", "lease", "rkey", "strays", "remake")
 MALFORMED_STATE: RawDocument = {
     "$expr": {"$not": {"$in": [{"$type": "$atproto"}, ["missing", "object"]]}}
 }
@@ -90,10 +91,15 @@ def _held_until(document: MediaDocument) -> datetime | None:
 
 
 def unchanged_since(raw: RawDocument) -> RawDocument:
-    """Build a filter for a document that was not claimed since it was read."""
+    """Build a filter for a document whose state was not changed since it was read.
+
+    Compares the fields that other runs and operations change, and that a claim does not read again.
+    """
     values = mapping(raw.get("atproto"))
-    claim = {f"atproto.{name}": _as_was(values.get(name)) for name in ("attemptedAt", "lease")}
-    return {"_id": raw["_id"], **claim}
+    return {
+        "_id": raw["_id"],
+        **{f"atproto.{name}": _as_was(values.get(name)) for name in _WATCHED},
+    }
 
 
 def _as_was(value: object) -> RawDocument:

@@ -1,7 +1,8 @@
 """Encode square thumbnails: PNG where the pixels must be exact, JPEG for other images.
 
-Enlarged images (pixel art) and images with at most 256 colours are exact. Photographs, gradients
-and smooth edges have more colours: a JPEG takes a sixth of the time and a third of the bytes.
+Enlarged images (pixel art) and images with at most 256 colours are exact, grey ones included.
+Photographs, gradients and smooth edges in colour have more colours: a JPEG takes a sixth of the
+time and a third of the bytes.
 """
 
 from __future__ import annotations

@@ -88,19 +88,8 @@ class StreamedResponse(Generic[T]):
     headers: Mapping[str, str]
 
 
-class _NoCookies(httpx.Cookies):
-    """Keeps no cookies, without parsing each response for them."""
-
-    def extract_cookies(self, response: httpx.Response) -> None:
-        pass
-
-
 class HttpClient(Request):  # type: ignore[misc]  # the SDK is not typed
     """The HTTP client of the SDK, which can also read a response as a stream."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._client._cookies = _NoCookies()
 
     def read_stream(
         self,

@@ -260,9 +260,10 @@ class Engine:
         if request.user == claimed.owner:
             self.remover.cancel(kind, ids, claimed.owner)
         run = Run(self.store, kind, claimed, report_step=request.observer)
-        result = self._run(request, run, reservation.account)
-        self.remover.withdraw_failed([claimed])
-        return result
+        try:
+            return self._run(request, run, reservation.account)
+        finally:
+            self.remover.withdraw_failed([claimed])
 
     def _mark_failed(self, request: _Request, error: StateNotSavedError) -> Outcome:
         """Save a failure on a document that cannot be claimed; return the outcome."""
@@ -296,10 +297,10 @@ class Engine:
         `account` is the owner's account if it was read for the claim.
         """
         try:
-            if account:
-                run.report_step(f"rkey {run.state.rkey} reserved in {run.state.repo}")
-            elif run.document.fault is None:
+            if account is None and run.document.fault is None:
                 account = self.accounts.find(run.document.owner)
+            elif run.state.rkey:
+                run.report_step(f"rkey {run.state.rkey} reserved in {run.state.repo}")
             run = run.unbuffered(account.did if account else None)
             self._prepare(run, account, force=request.force)
             state = self.carry_out(run, account, force=request.force)

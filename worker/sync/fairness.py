@@ -29,7 +29,7 @@ from worker.queue.messages import TaskCall, TaskFunctions, peek
 from worker.queue.names import BULK, FRONT, LIVE, OVERFLOW, redis_list
 
 _CHUNK = 1000  # messages read at once: a megabyte
-_MAX_SECONDS = 1.0  # while the worker's own message waits
+_MAX_SECONDS = 1.0  # the worker processes no message meanwhile
 _PAUSE = 1000  # milliseconds until a worker may rebalance the same queue again
 _LONGEST_PAUSE = 60  # seconds; a longer pause is not ours
 

@@ -129,7 +129,10 @@ def _default_tls(*, trust_env: bool) -> ssl.SSLContext:
 
 @cache
 def _load_certificates(*_variables: str | None, trust_env: bool) -> ssl.SSLContext:
-    """Load the default certificates, once for each value of the variables; takes 15 ms."""
+    """Load the default certificates, once for each value of the variables; takes 15 ms.
+
+    A process does not notice that the contents of a certificate file have changed.
+    """
     return httpx.create_ssl_context(trust_env=trust_env)
 
 

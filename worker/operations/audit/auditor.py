@@ -40,13 +40,19 @@ def garbage_collection(*, enabled: bool) -> Iterator[None]:
     It takes a quarter of the time and frees nothing: these objects contain no reference cycles.
     Those of HTTP calls do.
     """
-    switch = {True: gc.enable, False: gc.disable}
     was_enabled = gc.isenabled()
-    switch[enabled]()
+    _switch_garbage_collection(enabled=enabled)
     try:
         yield
     finally:
-        switch[was_enabled]()
+        _switch_garbage_collection(enabled=was_enabled)
+
+
+def _switch_garbage_collection(*, enabled: bool) -> None:
+    if enabled:
+        gc.enable()
+    else:
+        gc.disable()
 
 
 class AuditTotals:
@@ -165,13 +171,17 @@ class Auditor:
             totals.add(verdict)
             if has_blobs and verdict.is_current and match.own:
                 current.append(records.position(match.own.rkey) or 0)
-        for verdict in self._find_duplicates(classifier, account, matcher):
+        unsettled = set[int]()  # positions that are not checked
+        for match, verdict in self._find_duplicates(classifier, account, matcher):
             totals.replace(SYNCED, verdict)
+            if match.own and not verdict.is_current:
+                unsettled.add(records.position(match.own.rkey) or 0)
         totals.add_findings(self.orphan_finder.find(classifier, matcher.unmatched()))
         if current:
             self.observer(f"{len(current)} {kind.name}s with their blobs")
             with garbage_collection(enabled=True):
-                self._check_blobs(classifier, account, map(records.at, current), totals)
+                checked = (records.at(each) for each in current if each not in unsettled)
+                self._check_blobs(classifier, account, checked, totals)
         return totals.result(len(records))
 
     def _compare(
@@ -200,15 +210,15 @@ class Auditor:
 
     def _find_duplicates(
         self, classifier: Classifier, account: Account, matcher: RecordMatcher
-    ) -> Iterator[Classification]:
-        """Yield the classifications of accepted documents that other records name, too."""
+    ) -> Iterator[tuple[Match, Classification]]:
+        """Yield the match and the classification of accepted documents with further records."""
         store, kind = self.orphan_finder.store, classifier.kind
         refs = (record.ref for record in matcher.unmatched() if record.ref is not None)
         while chunk := set(islice(refs, _CHUNK)):
             named = find_all_by_ref(store, kind, chunk, owner=account.subject)
             accepted = [document for document in named.values() if matcher.retract(document)]
             for match in self._match(kind, account, matcher, accepted):
-                yield classifier.classify(match)
+                yield match, classifier.classify(match)
 
     def _match(
         self,

@@ -62,9 +62,10 @@ class Scope:
 
     @property
     def groups(self) -> list[StatusGroup]:
-        """Return the status groups, ordered so that no document is read twice.
+        """Return the status groups, ordered so that few documents are read twice.
 
-        A run moves a document to an earlier group, or out of all groups; see also `mark_remake`.
+        A run moves a document to an earlier group, out of all groups, or to the synced ones, which
+        `mark_remake` only marks again.
         """
         optional = [*([FAILED] if self.failed else []), *([REMOVED] if self.removed else [])]
         synced = [SYNCED] if self.synced else []

@@ -36,7 +36,8 @@ Drafted = tuple[Run, Draft]
 Built = tuple[Run, PreparedRecord | MediaError | None]
 _Blobs = Mapping[str, PreparedBlob] | MediaError | None
 
-_UPLOADS_PER_THREAD = 4  # in a group
+_UPLOADS_PER_THREAD = 4  # in a group of documents with small blobs
+_SMALL = 1 << 20  # bytes; two groups of blobs of this size need 64 MiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,7 @@ class RecordBuilder:
         and groups as small as the number of concurrent uploads 15% more.
         """
         uploads = self._max_uploads()
-        size = uploads * _UPLOADS_PER_THREAD
+        size = self._group_size(drafted, uploads)
         with (
             _threads(uploads) as builders,
             _threads(uploads) as senders,
@@ -167,6 +168,14 @@ class RecordBuilder:
             while following:
                 (group, blobs), following = following, next(prepared, None)
                 yield from senders.map(build, group, list(blobs))
+
+    def _group_size(self, drafted: Iterable[Drafted], uploads: int) -> int:
+        """Return the number of documents in a group, which is small if blobs may be large."""
+        lexicons = self.publisher.attachments.lexicons
+        rules = [lexicons.blob_rules(nsid) for nsid in {draft.nsid for _, draft in drafted}]
+        sizes = [rule.max_size for each in rules for rule in each.values()]
+        is_small = all(size is not None and size <= _SMALL for size in sizes)
+        return uploads * _UPLOADS_PER_THREAD if is_small else uploads
 
     def _max_uploads(self) -> int:
         try:

@@ -20,7 +20,7 @@ from worker.pds.host_slots import HoldSlot
 
 _KEY = "media-atproto:live:"
 _SLOT = "media-atproto:bulk-turn:"
-_REMEMBERED = 5  # seconds after a save in which batches are throttled
+_REMEMBERED = 5  # seconds after a mark in which batches are throttled
 _REPEATED = 1.0  # seconds after which a process sets the mark of a host again
 _MAX_HOSTS = 1000
 _LONGEST = 60_000  # milliseconds; a mark that lasts longer is not ours
