@@ -108,7 +108,7 @@ def test_one_batch_waits_for_the_turn_of_a_slow_host(
     ):
         pass
     with throttle.slot(HOST, second) as most:
-        assert most == 20
+        assert most == 10
 
 
 def test_a_turn_ends_with_what_was_done_in_it(throttle: BulkThrottle) -> None:
