@@ -48,7 +48,7 @@ def test_a_save_at_one_host_slows_no_batch_at_another(
     """Each PDS carries out its own writes."""
     note_lasting_save(throttle, empty_redis)
     with throttle.slot(HOST) as here, throttle.slot("other.example") as there:
-        assert (here, there) == (20, 100)
+        assert (here, there) == (10, 100)
     assert throttle.uploads("other.example") == 8
 
 
