@@ -46,6 +46,18 @@ class Process:
         """Return the processes of a worker's pool; a pool of threads has none."""
         return self.parent().children()
 
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Stop the program and its children until the block ends."""
+        processes = [self.parent(), *self.children()]
+        for process in processes:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in processes:
+                process.resume()
+
     def kill(self) -> None:
         """End the program and its children at once."""
         if self.popen.poll() is None:
