@@ -183,8 +183,8 @@ def test_hostile_texts_are_shown_as_text(world: World, site: WebPage, browser: B
     error = "atproto.error"
     world.platform.edit("mood", item, **{f"{error}.message": _HOSTILE, f"{error}.code": _HOSTILE})
     moods = world.services.storage.database["moods"]
-    document = moods.find_one({"_id": item}) or {}
-    del document["atproto"]["rkey"]  # which belongs to one document
+    # Without the record key, which belongs to one document.
+    document = moods.find_one({"_id": item}, {"atproto.rkey": 0}) or {}
     moods.insert_one({**document, "_id": _HOSTILE})
     with site.context(browser) as context:
         tab = context.new_page()
