@@ -73,7 +73,7 @@ def _startups(harness: Harness, peers: Peers, scale: Scale, startup: float) -> S
         "output, of the bulk worker until it takes messages, and of the script until it takes "
         "documents. No other figure includes them.",
         [
-            Figure("media-atproto backfill", startup, "s", beside, script),
+            Figure("backfill command", startup, "s", beside, script),
             Figure("bulk worker", worker, "s", beside, script),
         ],
     )
