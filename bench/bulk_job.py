@@ -1,4 +1,4 @@
-"""Measure bulk work: backfill, restore and audit, and what a backfill costs a save. 15 minutes."""
+"""Measure bulk work: backfill, restore and audit, and what a backfill costs a save. 7 minutes."""
 
 from __future__ import annotations
 

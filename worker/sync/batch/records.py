@@ -150,8 +150,8 @@ class RecordBuilder:
     def with_files(self, drafted: Sequence[Drafted]) -> Iterator[Built]:
         """Build records in groups: prepare a group's files, then upload them together.
 
-        The next group is prepared during the upload. Separate uploads would cost the PDS 50% more,
-        and groups as small as the number of concurrent uploads 15% more.
+        The next group is prepared during the upload. Separate uploads would cost the PDS 50% more.
+        A group has more documents than threads, because threads are idle at the end of each group.
         """
         uploads = self._max_uploads()
         size = self._group_size(drafted, uploads)
