@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import random
 import socket
 import ssl
 import threading
@@ -151,35 +153,54 @@ def test_redirect_to_an_invalid_host_raises_nothing_unexpected(
     assert target.get("odd") == b""
 
 
-def test_slowly_read_upload_ends_at_the_deadline() -> None:
+@pytest.mark.parametrize("foreign", [True, False])
+def test_slowly_read_upload_ends_at_the_deadline(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext], *, foreign: bool
+) -> None:
     """Each part of it is accepted long before the timeout of a write."""
+    server, trusting = contexts
     with (
-        slow_reader() as url,
-        open_client(foreign=False, timeout=30, limits=_SHORT) as client,
+        slow_reader(server) as port,
+        open_client(
+            foreign=foreign,
+            timeout=30,
+            limits=_SHORT,
+            networks=_LOOPBACK,
+            port=port,
+            tls=trusting,
+        ) as client,
         pytest.raises(httpx.WriteTimeout),
     ):
-        client.post(url, content=bytes(2**25))
+        client.post(f"https://localhost:{port}/", content=bytes(2**25))
 
 
 @contextmanager
-def slow_reader() -> Iterator[str]:
-    """Listen, and read 64 KiB after each 20 ms of what a client sends."""
+def slow_reader(tls: ssl.SSLContext) -> Iterator[int]:
+    """Listen, and read 64 KiB after each 20 ms of what a client sends; yield the port."""
     over = threading.Event()
 
     def read(listener: socket.socket) -> None:
         connection, _ = listener.accept()
-        with connection:
-            while not over.wait(0.02) and connection.recv(2**16):
+        with suppress(ssl.SSLError), tls.wrap_socket(connection, server_side=True) as wrapped:
+            while not over.wait(0.02) and wrapped.recv(2**16):
                 pass
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=read, args=(listener,))
         thread.start()
         try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+            yield listener.getsockname()[1]
         finally:
             over.set()
             thread.join()
+
+
+@pytest.mark.parametrize("size", [1, 2**16, 2**24])
+def test_upload_arrives_whole(target: Target, size: int) -> None:
+    """However many parts of it are accepted."""
+    content = random.Random(1).randbytes(size)
+    answer = target.client.post(f"{target.site.url}/", content=content)
+    assert answer.text == hashlib.sha256(content).hexdigest()
 
 
 def test_token_is_not_sent_to_the_target_of_a_redirect(plain: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ssl
 import sys
 import threading
@@ -69,6 +70,11 @@ class Handler(BaseHTTPRequestHandler):
             self.send_stored()
 
     do_HEAD = do_GET  # noqa: N815
+
+    def do_POST(self) -> None:
+        """Answer with the hash of the body."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(200, hashlib.sha256(body).hexdigest().encode())
 
     def send_stored(self) -> None:
         """Send the file as it is in the folder."""

@@ -7,6 +7,7 @@ request and response then end by the deadline, even if the host sends slowly.
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
 from collections.abc import Iterable, Sequence
@@ -15,8 +16,6 @@ from typing import Any
 import httpcore
 
 from worker.core.net.addresses import Network, resolve
-
-_PIECE = 16_384  # bytes; one record of TLS
 
 
 class Deadline(float):
@@ -52,9 +51,11 @@ class DeadlineStream(httpcore.NetworkStream):
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         # httpcore applies a timeout to each part that the other side accepts, not to their sum.
-        for start in range(0, len(buffer), _PIECE):
-            piece = buffer[start : start + _PIECE]
-            self._stream.write(piece, _remaining(timeout, httpcore.WriteTimeout))
+        connection: socket.socket = self._stream.get_extra_info("socket")
+        rest = memoryview(buffer)
+        while rest:
+            connection.settimeout(_remaining(timeout, httpcore.WriteTimeout))
+            rest = rest[_send(connection, rest) :]
 
     def close(self) -> None:
         self._stream.close()
@@ -70,6 +71,16 @@ class DeadlineStream(httpcore.NetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
+
+
+def _send(connection: socket.socket, data: memoryview) -> int:
+    """Send the part of `data` that the other side accepts; return its length."""
+    try:
+        return connection.send(data)
+    except TimeoutError as error:
+        raise httpcore.WriteTimeout(error) from error
+    except OSError as error:
+        raise httpcore.WriteError(error) from error
 
 
 class GuardedBackend(httpcore.NetworkBackend):
