@@ -30,7 +30,6 @@ from worker.operations.audit.repo_reader import BlobClients, BlobReader, Waiter
 from worker.pds.call_limits import CallLimits
 from worker.pds.client import HttpClient, PdsClient
 from worker.pds.rate_limiter import NO_LIMITS, HostLimiter, RateLimiter, Workload
-from worker.pds.xrpc import raise_for_status
 
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1"))
 _DATA = b"a painting" * 100
@@ -85,14 +84,10 @@ class Storage:
     def public_client(self) -> HttpClient:
         """Open a client for foreign hosts that takes the port of the storage for 443."""
         port = urlsplit(self.blobs.url).port or 0
-        client = HttpClient(
-            timeout=httpx.Timeout(5),
-            event_hooks={"response": [raise_for_status]},
-            transport=ClientTransport(
-                self.limits, foreign=True, networks=_LOOPBACK, port=port, tls=self.tls
-            ),
-            trust_env=False,
+        transport = ClientTransport(
+            self.limits, foreign=True, networks=_LOOPBACK, port=port, tls=self.tls
         )
+        client = HttpClient(transport, httpx.Timeout(5))
         return self.undo.enter_context(closing(client))
 
 

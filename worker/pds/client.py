@@ -20,7 +20,13 @@ from atproto_client.request import Response
 
 from worker.core.cid import cid_of_blob
 from worker.core.errors import MediaError, WaitError
-from worker.core.net.client import CONNECT_SECONDS, LIMITS, ClientLimits, ClientTransport
+from worker.core.net.client import (
+    CONNECT_SECONDS,
+    LIMITS,
+    ClientLimits,
+    ClientTransport,
+    DirectClient,
+)
 from worker.core.rate_limits import REQUEST, UPLOAD, Cost, Resource
 from worker.core.records import (
     RecordKey,
@@ -89,7 +95,14 @@ class StreamedResponse(Generic[T]):
 
 
 class HttpClient(Request):  # type: ignore[misc]  # the SDK is not typed
-    """The HTTP client of the SDK, which can also read a response as a stream."""
+    """The HTTP client of the SDK, which can also read a response as a stream.
+
+    It raises httpx.HTTPStatusError for redirects, too. The SDK would follow them.
+    """
+
+    def __init__(self, transport: ClientTransport, timeout: httpx.Timeout) -> None:
+        super().__init__(transport=transport, trust_env=False)
+        self._client = DirectClient(transport, timeout, raise_for_status)
 
     def read_stream(
         self,
@@ -124,13 +137,8 @@ def open_http_client(
     `timeout` limits each read and write, in seconds. `limits` are used for calls without their own.
     `first` limits each read until the host has responded once.
     """
-    return HttpClient(
-        timeout=httpx.Timeout(timeout, connect=CONNECT_SECONDS),
-        # The hook raises for a redirect, too. The SDK would follow it.
-        event_hooks={"response": [raise_for_status]},
-        transport=ClientTransport(limits, foreign=foreign, first=first),
-        trust_env=False,
-    )
+    transport = ClientTransport(limits, foreign=foreign, first=first)
+    return HttpClient(transport, httpx.Timeout(timeout, connect=CONNECT_SECONDS))
 
 
 class PdsClient:
