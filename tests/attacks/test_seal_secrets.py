@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -150,3 +151,27 @@ class _Store:
             replace(each, text=sealed) if each is stored else each for each in self.secrets
         ]
         return True
+
+
+def test_opened_value_is_not_opened_for_another_account_or_purpose() -> None:
+    """Although it is in memory."""
+    vault = Vault([Secret(Fernet.generate_key().decode())])
+    sealed = vault.seal("token", Purpose.SESSION, "did:plc:ada")
+    assert vault.open(sealed, Purpose.SESSION, "did:plc:ada").reveal() == "token"
+    for purpose, subject in [(Purpose.SESSION, "did:plc:bob"), (Purpose.PASSWORD, "did:plc:ada")]:
+        with pytest.raises(UnreadableSecretError):
+            vault.open(sealed, purpose, subject)
+
+
+def test_opened_values_take_a_bounded_part_of_the_memory() -> None:
+    """However many accounts there are."""
+    vault = Vault([Secret(Fernet.generate_key().decode())])
+    tracemalloc.start()
+    try:
+        for number in range(3000):
+            sealed = vault.seal("x" * 500, Purpose.SESSION, str(number))
+            vault.open(sealed, Purpose.SESSION, str(number))
+        used = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert used < 2_000_000

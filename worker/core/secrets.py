@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
 
 _PREFIX = "fernet:"
+_MAX_OPENED = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +62,13 @@ class Vault:
 
     The format of an encrypted text is `fernet:TOKEN` (https://github.com/fernet/spec). The token
     contains a purpose and a subject, the account that the text belongs to. A text that was copied
-    to another place is therefore not decrypted there.
+    to another place is therefore not decrypted there. Decrypted texts stay in memory, because each
+    run reads the session and the PDS of its account.
     """
 
     def __init__(self, keys: Iterable[Secret]) -> None:
         self._keys = tuple(keys)
+        self._opened: dict[str, Secret] = {}
 
     def seal(self, plain: str, purpose: Purpose, subject: str) -> str:
         """Encrypt a text for one purpose and one subject."""
@@ -121,6 +124,15 @@ class Vault:
         return _PREFIX + self._fernet().encrypt(text.encode()).decode()
 
     def _decrypt(self, sealed: str) -> str:
+        if known := self._opened.get(sealed):
+            return known.reveal()
+        text = self._decrypt_token(sealed)
+        if len(self._opened) >= _MAX_OPENED:
+            self._opened.clear()
+        self._opened[sealed] = Secret(text)
+        return text
+
+    def _decrypt_token(self, sealed: str) -> str:
         from cryptography.fernet import InvalidToken
 
         try:

@@ -6,7 +6,7 @@ A claim also reserves the record key, because it must be saved before the record
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pymongo import UpdateMany
@@ -23,7 +23,7 @@ from worker.database.leases import (
     unchanged_since,
 )
 from worker.database.mongo import RawDocument, bulk_write, mongo_errors
-from worker.database.state import mapping
+from worker.database.state import dump_lease, mapping
 from worker.database.store import (
     DocumentStore,
     Finish,
@@ -99,7 +99,7 @@ class BatchStore:
             replace(loaded.document, state=state_after_claim(loaded.document, lease, repo, rkey))
             for loaded, rkey in wanted
         ]
-        dumped = asdict(lease)
+        dumped = dump_lease(lease)
         writes = [
             UpdateMany(unchanged_since(loaded.raw), _claim_update(document.state, dumped))
             for (loaded, _), document in zip(wanted, documents, strict=True)

@@ -7,7 +7,6 @@ the item can still be published.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import Enum
 from itertools import islice
@@ -104,8 +103,23 @@ def _dump_blob(blob: BlobState) -> dict[str, object]:
     return {name: value for name, value in known.items() if value is not None}
 
 
+def dump_lease(lease: Lease) -> dict[str, object]:
+    """Convert a lease to fields."""
+    return _attributes(lease)
+
+
+def dump_failure(failure: Failure) -> dict[str, object]:
+    """Convert an error to fields."""
+    return _attributes(failure)
+
+
 def _dump_failure(failure: Failure | None) -> dict[str, object] | None:
-    return asdict(failure) if failure else None
+    return dump_failure(failure) if failure else None
+
+
+def _attributes(value: Lease | Failure) -> dict[str, object]:
+    # `asdict` would copy each date in ten times the time.
+    return {name: getattr(value, name) for name in value.__slots__}
 
 
 def mapping(raw: object) -> dict[str, object]:

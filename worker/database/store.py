@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 from typing import Self, cast
@@ -46,7 +46,13 @@ from worker.database.leases import (
     unchanged_since,
 )
 from worker.database.mongo import RawDocument, StateNotSavedError, mongo_errors
-from worker.database.state import dump_state, mapping, parse_state
+from worker.database.state import (
+    dump_failure,
+    dump_lease,
+    dump_state,
+    mapping,
+    parse_state,
+)
 from worker.media import MediaType
 
 _MAX_TRIES = 100
@@ -114,6 +120,7 @@ class DocumentStore:
 
     def __init__(self, database: Database[RawDocument], guest_subject: str) -> None:
         self._database = database
+        self._collections: dict[str, Collection[RawDocument]] = {}
         self.guest_subject = guest_subject
 
     def in_majority(self) -> Self:
@@ -130,7 +137,10 @@ class DocumentStore:
         return self._database.client
 
     def collection(self, kind: MediaType) -> Collection[RawDocument]:
-        return self._database[kind.collection]
+        name = kind.collection
+        if name not in self._collections:  # creating one takes as long as decoding a document
+            self._collections[name] = self._database[name]
+        return self._collections[name]
 
     def find(self, kind: MediaType, ids: Sequence[DocumentId]) -> MediaDocument | None:
         """Return the document with the first of `ids` that exists, or None."""
@@ -256,7 +266,7 @@ class DocumentStore:
         Fields that were edited since they were read are noticed at the end of the run.
         """
         state = state_after_claim(document, lease, *choose_key(document))
-        update = claim_update(state, asdict(lease))
+        update = claim_update(state, dump_lease(lease))
         try:
             with mongo_errors():
                 if not isinstance(raw.get("atproto", {}), dict):
@@ -388,7 +398,7 @@ def finish_changes(document: MediaDocument, state: SyncState) -> Update:
 def error_update(status: Status, failure: Failure) -> Update:
     """Build the update that saves an error on a document whose state is not known."""
     return {
-        "$set": {"atproto.status": status.value, "atproto.error": asdict(failure)},
+        "$set": {"atproto.status": status.value, "atproto.error": dump_failure(failure)},
         "$min": {"atproto.failingSince": failure.at},
     }
 
