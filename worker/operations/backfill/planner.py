@@ -6,6 +6,7 @@ the others. All queries stream their results.
 
 from __future__ import annotations
 
+import random
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -252,8 +253,18 @@ def round_robin(streams: Iterable[Iterator[T]]) -> Iterator[T]:
 
 def _cut(kind: MediaType, owner: str, ids: Iterable[DocumentId]) -> Iterator[Batch]:
     stream = iter(ids)
-    while some := tuple(islice(stream, kind.batch)):
+    while some := tuple(islice(stream, _size(kind))):
         yield Batch(kind, owner, some)
+
+
+def _size(kind: MediaType) -> int:
+    """Return the number of documents in the next batch.
+
+    It varies for types with thumbnails. Their uploads share the time of a PDS equally: after
+    batches of one size, all processes would read the next ones together while the PDS is idle.
+    """
+    lowest = max(1, kind.batch // 2) if kind.has_thumbnails else kind.batch
+    return random.randint(lowest, kind.batch)  # noqa: S311 - not for security
 
 
 def _limit(batches: Iterable[Batch], limit: int) -> Iterator[Batch]:
