@@ -118,7 +118,7 @@ class Load:
     """What each pool publishes in each round: numbers of moods and of paintings."""
 
     pools: Sequence[Pool] = (*(Pool("prefork", n) for n in (1, 2, 4, 8)), Pool("threads", 4))
-    rounds: int = 2
+    rounds: int = 3
     moods: int = 120
     paintings: int = 24
 
