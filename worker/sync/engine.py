@@ -43,7 +43,6 @@ from worker.core.record_keys import is_rkey
 from worker.core.records import RecordKey
 from worker.core.settings import RetrySettings
 from worker.database.accounts import Accounts
-from worker.database.adopted_repos import AdoptedRepos
 from worker.database.mongo import StateNotSavedError
 from worker.database.state import RESET_REASONS
 from worker.database.store import (
@@ -62,8 +61,9 @@ from worker.sync.item_log import ItemLog
 from worker.sync.outcome import Outcome
 from worker.sync.ownership import without_key
 from worker.sync.plan import Nothing, Publish, Remove, Skip, describe, plan
-from worker.sync.publisher import Publisher, candidate_rkeys
+from worker.sync.publisher import Publisher
 from worker.sync.removal import Remover
+from worker.sync.reservation import Reservation
 from worker.sync.retry import after_failure
 from worker.sync.run import Observer, Run, ignore_step
 from worker.telemetry.alerts import AffectedItem, Alerts
@@ -94,39 +94,6 @@ class _Request:
     def of_run(cls, run: Run, holder: str) -> Self:
         """Build a request to sync the document of `run` again."""
         return cls(run.kind, (run.document.ref.id,), holder, observer=run.report_step)
-
-
-@dataclass(slots=True)
-class _Reservation:
-    """Chooses a new document's record key, so that the claim saves it too.
-
-    `account` is then the owner's account. It is read before the claim only for documents without a
-    state: sweeps mark those with a record key if their account has changed, and a claim would
-    remove the mark.
-    """
-
-    kind: MediaType
-    accounts: Accounts
-    adopted: AdoptedRepos
-    account: Account | None = None
-
-    def choose_key(self, document: MediaDocument) -> tuple[str | None, str | None]:
-        """Return the repo and the record key to reserve; None, None if the run must decide."""
-        self.account = None
-        if document.fault or document.state != SyncState():
-            return None, None
-        try:
-            account = self.accounts.find(document.owner)
-            decision = plan(self.kind, document, account)
-            if not isinstance(decision, Publish) or not self.adopted.contains(decision.account):
-                return None, None
-            rkey = next(candidate_rkeys(document))
-        except SoftTimeLimitExceeded:
-            raise
-        except Exception:  # noqa: BLE001 - the run raises it again, and saves it on the document
-            return None, None
-        self.account = account
-        return decision.account.did, rkey
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +203,7 @@ class Engine:
     def _attempt(self, request: _Request) -> Outcome | _Request:
         """Claim and sync a document; return its outcome or a request to sync again."""
         kind, ids = request.kind, request.ids
-        reservation = _Reservation(kind, self.accounts, self.adoption.adopted)
+        reservation = Reservation(kind, self.accounts, self.adoption.adopted)
         try:
             claimed = self.store.claim(
                 kind,
