@@ -75,7 +75,7 @@ QUICK = Scale(
     first_calls=1,
     latencies=2,
     sides=(64,),
-    load=Load(pools=(Pool("prefork", 2),), rounds=1, moods=10, paintings=8),
+    load=Load((Pool("prefork", 2),), Pool("prefork", 2), rounds=1, moods=10, paintings=8),
 )
 
 
@@ -89,8 +89,8 @@ def measure(report: Report, *, quick: bool) -> None:
         authors = harness.create_authors(scale.authors)
         report.add(_imports(harness, scale))
         report.add(_enqueueing(harness, scale))
-        throughput, pool = measure_throughput(harness, authors, mood, mixed, scale.load)
-        report.add(throughput)
+        report.add(measure_throughput(harness, authors, mood, mixed, scale.load))
+        pool = scale.load.default
         with harness.processes.worker(*pool.options) as worker:
             report.add(measure_latency(harness, authors, kinds, scale.latencies, pool))
             report.add(_memory(harness, pool, worker))

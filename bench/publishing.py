@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from itertools import islice, product
-from math import prod
 
 from bson import ObjectId
 
@@ -53,6 +52,10 @@ class Pool:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.concurrency}"
+
+
+_DEFAULT = Pool("prefork", 2 * (os.cpu_count() or 1))
+_POOLS = (*(Pool("prefork", n) for n in (1, 2, 4, 8)), _DEFAULT, Pool("threads", 4))
 
 
 def moods(archive: Archive) -> Kind:
@@ -115,9 +118,13 @@ def _latency(
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What each pool publishes in each round: numbers of moods and of paintings."""
+    """What each pool publishes in each round: numbers of moods and of paintings.
 
-    pools: Sequence[Pool] = (*(Pool("prefork", n) for n in (1, 2, 4, 8)), Pool("threads", 4))
+    `pools` are compared, and the targets are those of `default`, one of them.
+    """
+
+    pools: Sequence[Pool] = tuple(dict.fromkeys(_POOLS))
+    default: Pool = _DEFAULT
     rounds: int = 3
     moods: int = 120
     paintings: int = 24
@@ -190,8 +197,8 @@ class Crew:
 
 def measure_throughput(
     harness: Harness, authors: Sequence[Author], mood: Kind, painting: Kind, load: Load
-) -> tuple[Section, Pool]:
-    """Measure each pool; return the figures and the best pool of processes.
+) -> Section:
+    """Measure each pool.
 
     The pools take turns, so that a slow minute of the machine does not affect one of them alone.
     Threads are only compared: they have no time limits, which hostile images need.
@@ -205,25 +212,19 @@ def measure_throughput(
             Crew(harness, authors, pool, worker, mood).publish(2 * pool.concurrency + 1)
         for _, crew in product(range(load.rounds), crews):
             crew.publish(load.moods if crew.kind is mood else load.paintings)
-    best = max((pool for pool in load.pools if pool.kind == "prefork"), key=partial(_merit, crews))
-    of_best = [crew for crew in crews if crew.pool == best]
-    section = Section(
+    of_default = [crew for crew in crews if crew.pool == load.default]
+    return Section(
         "throughput",
         "Throughput of sync_media with a full queue",
         f"{load.rounds} rounds through all pools of {load.moods} moods and {load.paintings} "
         f"paintings (16x16 to 1024x1024, no thumbnail cached) over {len(authors)} accounts. The "
         "worker is suspended while they are enqueued; the clock runs from then to the last "
         "document's syncedAt. Compared, in turn, with as many bare processes that only make "
-        f"thumbnails and call uploadBlob and putRecord. CPU is that of {best}, the best one.",
+        "thumbnails and call uploadBlob and putRecord. The CPU times and the targets are those of "
+        f"{load.default}, the default.",
         (
             *(crew.figure() for crew in crews),
-            *(figure for crew in of_best for figure in crew.cpu_figures()),
+            *(figure for crew in of_default for figure in crew.cpu_figures()),
         ),
-        [crew.target() for crew in of_best],
+        [crew.target() for crew in of_default],
     )
-    return section, best
-
-
-def _merit(crews: Sequence[Crew], pool: Pool) -> float:
-    """Return the product of a pool's rates."""
-    return prod(crew.rate for crew in crews if crew.pool == pool)
