@@ -153,39 +153,58 @@ def test_redirect_to_an_invalid_host_raises_nothing_unexpected(
     assert target.get("odd") == b""
 
 
-@pytest.mark.parametrize("foreign", [True, False])
-def test_slowly_read_upload_ends_at_the_deadline(
-    contexts: tuple[ssl.SSLContext, ssl.SSLContext], *, foreign: bool
-) -> None:
-    """Each part of it is accepted long before the timeout of a write."""
+@pytest.fixture(params=[True, False], ids=["tls", "plain"])
+def slow(
+    request: pytest.FixtureRequest, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
+) -> Iterator[Reader]:
+    """Run a server that reads slowly, with and without TLS."""
     server, trusting = contexts
-    with (
-        slow_reader(server) as port,
-        open_client(
-            foreign=foreign,
-            timeout=30,
-            limits=_SHORT,
-            networks=_LOOPBACK,
-            port=port,
-            tls=trusting,
-        ) as client,
-        pytest.raises(httpx.WriteTimeout),
-    ):
-        client.post(f"https://localhost:{port}/", content=bytes(2**25))
+    with slow_reader(server if request.param else None) as port:
+        scheme = "https" if request.param else "http"
+        yield Reader(f"{scheme}://localhost:{port}/", trusting)
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A server that reads slowly and never answers; the client trusts `tls`."""
+
+    url: str
+    tls: ssl.SSLContext
+
+    def post(self, size: int, *, timeout: float, limits: ClientLimits) -> None:
+        """Send a body; `timeout` limits each write and read."""
+        with open_client(foreign=False, timeout=timeout, limits=limits, tls=self.tls) as client:
+            client.post(self.url, content=bytes(size))
+
+
+def test_slowly_read_upload_ends_at_the_deadline(slow: Reader) -> None:
+    """Each part of it is accepted long before the timeout of a write."""
+    with pytest.raises(httpx.WriteTimeout):
+        slow.post(2**25, timeout=30, limits=_SHORT)
+
+
+def test_slowly_read_upload_may_take_longer_than_a_write(slow: Reader) -> None:
+    """It is sent whole, and then there is no answer."""
+    with pytest.raises(httpx.ReadTimeout):
+        slow.post(2**23, timeout=0.3, limits=_LIMITS)
 
 
 @contextmanager
-def slow_reader(tls: ssl.SSLContext) -> Iterator[int]:
+def slow_reader(tls: ssl.SSLContext | None) -> Iterator[int]:
     """Listen, and read 64 KiB after each 20 ms of what a client sends; yield the port."""
     over = threading.Event()
 
     def read(listener: socket.socket) -> None:
         connection, _ = listener.accept()
-        with suppress(ssl.SSLError), tls.wrap_socket(connection, server_side=True) as wrapped:
-            while not over.wait(0.02) and wrapped.recv(2**16):
+        with suppress(ssl.SSLError), tls_of(connection) as stream:
+            while not over.wait(0.02) and stream.recv(2**16):
                 pass
 
+    def tls_of(connection: socket.socket) -> socket.socket:
+        return tls.wrap_socket(connection, server_side=True) if tls else connection
+
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
         thread = threading.Thread(target=read, args=(listener,))
         thread.start()
         try:
@@ -196,10 +215,13 @@ def slow_reader(tls: ssl.SSLContext) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("size", [1, 2**16, 2**24])
-def test_upload_arrives_whole(target: Target, size: int) -> None:
+def test_upload_arrives_whole(target: Target, plain: Site, size: int) -> None:
     """However many parts of it are accepted."""
     content = random.Random(1).randbytes(size)
     answer = target.client.post(f"{target.site.url}/", content=content)
+    assert answer.text == hashlib.sha256(content).hexdigest()
+    with open_client(foreign=False, timeout=30, limits=_LIMITS) as client:
+        answer = client.post(f"{plain.url}/", content=content)
     assert answer.text == hashlib.sha256(content).hexdigest()
 
 

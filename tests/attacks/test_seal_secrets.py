@@ -7,6 +7,7 @@ import tracemalloc
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import product
 from uuid import uuid4
 
 import pytest
@@ -164,12 +165,12 @@ def test_opened_value_is_not_opened_for_another_account_or_purpose() -> None:
 
 
 def test_opened_values_take_a_bounded_part_of_the_memory() -> None:
-    """However many accounts there are."""
+    """However many accounts there are, and however long the tokens of a hostile PDS."""
     vault = Vault([Secret(Fernet.generate_key().decode())])
     tracemalloc.start()
     try:
-        for number in range(3000):
-            sealed = vault.seal("x" * 500, Purpose.SESSION, str(number))
+        for number, size in product(range(1000), (500, 5_000)):
+            sealed = vault.seal("x" * size, Purpose.SESSION, str(number))
             vault.open(sealed, Purpose.SESSION, str(number))
         used = tracemalloc.get_traced_memory()[0]
     finally:

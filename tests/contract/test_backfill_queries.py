@@ -286,7 +286,9 @@ def test_batches_with_thumbnails_have_different_sizes(here: Services) -> None:
     """So processes that upload at the same speed do not end their batches together."""
     paintings = here.storage.store.collection(PAINTING)
     paintings.insert_many({"_id": ObjectId(), "user": ADA} for _ in range(1000))
-    sizes = [len(each.ids) for each in BackfillPlanner.of(here).batches(Scope([PAINTING]))]
+    every = list(BackfillPlanner.of(here).batches(Scope([PAINTING])))
+    assert every == list(BackfillPlanner.of(here).batches(Scope([PAINTING])))
+    sizes = [len(each.ids) for each in every]
     assert sum(sizes) == 1000
     assert len(set(sizes)) > 1
     assert max(sizes) <= PAINTING.batch

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "fernet:"
 _MAX_OPENED = 500
+_LONGEST_OPENED = 4096  # characters; a sealed session has 1,500
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,9 @@ class Purpose(Enum):
     ADOPTION = "adoption"
 
 
+_REPEATED = frozenset({Purpose.SESSION, Purpose.PDS_URL})
+
+
 @dataclass(frozen=True, slots=True)
 class StoredSecret:
     """A secret as it is stored, sealed or plain; `name` identifies it in its store.
@@ -62,13 +66,13 @@ class Vault:
 
     The format of an encrypted text is `fernet:TOKEN` (https://github.com/fernet/spec). The token
     contains a purpose and a subject, the account that the text belongs to. A text that was copied
-    to another place is therefore not decrypted there. Decrypted texts stay in memory, because each
-    run reads the session and the PDS of its account.
+    to another place is therefore not decrypted there. Decrypted sessions and PDS URLs stay in
+    memory, because each run reads those of its account.
     """
 
     def __init__(self, keys: Iterable[Secret]) -> None:
         self._keys = tuple(keys)
-        self._opened: dict[str, Secret] = {}
+        self._opened: dict[tuple[str, Purpose, str], Secret] = {}
 
     def seal(self, plain: str, purpose: Purpose, subject: str) -> str:
         """Encrypt a text for one purpose and one subject."""
@@ -79,6 +83,17 @@ class Vault:
 
         Raises UnreadableSecretError if no key decrypts it, or if it was sealed for others.
         """
+        key = (sealed, purpose, subject)
+        if known := self._opened.get(key):
+            return known
+        secret = self._open(sealed, purpose, subject)
+        if purpose in _REPEATED and len(sealed) <= _LONGEST_OPENED:
+            if len(self._opened) >= _MAX_OPENED:
+                self._opened.clear()
+            self._opened[key] = secret
+        return secret
+
+    def _open(self, sealed: str, purpose: Purpose, subject: str) -> Secret:
         try:
             content = json.loads(self._decrypt(sealed))
         except json.JSONDecodeError:
@@ -124,15 +139,6 @@ class Vault:
         return _PREFIX + self._fernet().encrypt(text.encode()).decode()
 
     def _decrypt(self, sealed: str) -> str:
-        if known := self._opened.get(sealed):
-            return known.reveal()
-        text = self._decrypt_token(sealed)
-        if len(self._opened) >= _MAX_OPENED:
-            self._opened.clear()
-        self._opened[sealed] = Secret(text)
-        return text
-
-    def _decrypt_token(self, sealed: str) -> str:
         from cryptography.fernet import InvalidToken
 
         try:

@@ -97,7 +97,7 @@ class StreamedResponse(Generic[T]):
 class HttpClient(Request):  # type: ignore[misc]  # the SDK is not typed
     """The HTTP client of the SDK, which can also read a response as a stream.
 
-    It raises httpx.HTTPStatusError for redirects, too. The SDK would follow them.
+    It raises httpx.HTTPStatusError for all other statuses than 2xx, and follows no redirects.
     """
 
     def __init__(self, transport: ClientTransport, timeout: httpx.Timeout) -> None:

@@ -64,8 +64,8 @@ def pds_errors(step: str) -> Iterator[None]:
 
 
 def raise_for_status(response: httpx.Response) -> None:
-    """Raise httpx.HTTPStatusError unless the status is 2xx; an httpx response hook."""
-    # This runs before the SDK, which follows redirects and reads only standard errors.
+    """Raise httpx.HTTPStatusError unless the status is 2xx."""
+    # This runs before the SDK, which reads only standard errors.
     if not response.is_success:
         response.read()
         raise httpx.HTTPStatusError("refused", request=response.request, response=response)
@@ -84,7 +84,7 @@ def headers_of(error: BaseException | None) -> Mapping[str, str]:
 def redirect_target(error: BaseException | None) -> str | None:
     """Return the URL that an HTTPStatusError redirects to, or None.
 
-    A URL with a user name or password is not followed: httpx would send them.
+    A URL with a user name or password is not followed.
     """
     if not isinstance(error, httpx.HTTPStatusError) or not error.response.has_redirect_location:
         return None

@@ -125,6 +125,8 @@ class DirectClient(httpx.Client):
         follow_redirects: object = None,
     ) -> httpx.Response:
         """Send a request; with `stream`, the caller reads and closes the response."""
+        if self.is_closed:
+            raise RuntimeError("the HTTP client is closed")
         try:
             response = self._direct.handle_request(request)
         except httpx.RequestError as error:

@@ -17,6 +17,8 @@ import httpcore
 
 from worker.core.net.addresses import Network, resolve
 
+_PIECE = 262_144  # bytes that are sent within one timeout
+
 
 class Deadline(float):
     """A timeout in seconds that also ends at `end`, a value of `time.monotonic`."""
@@ -54,8 +56,8 @@ class DeadlineStream(httpcore.NetworkStream):
         connection: socket.socket = self._stream.get_extra_info("socket")
         rest = memoryview(buffer)
         while rest:
-            connection.settimeout(_remaining(timeout, httpcore.WriteTimeout))
-            rest = rest[_send(connection, rest) :]
+            seconds = _remaining(timeout, httpcore.WriteTimeout)
+            rest = rest[_send(connection, rest[:_PIECE], seconds) :]
 
     def close(self) -> None:
         self._stream.close()
@@ -73,9 +75,10 @@ class DeadlineStream(httpcore.NetworkStream):
         return self._stream.get_extra_info(info)
 
 
-def _send(connection: socket.socket, data: memoryview) -> int:
-    """Send the part of `data` that the other side accepts; return its length."""
+def _send(connection: socket.socket, data: memoryview, timeout: float | None) -> int:
+    """Send the part of `data` that the other side accepts, with TLS all; return its length."""
     try:
+        connection.settimeout(timeout)
         return connection.send(data)
     except TimeoutError as error:
         raise httpcore.WriteTimeout(error) from error

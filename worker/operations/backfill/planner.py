@@ -252,19 +252,16 @@ def round_robin(streams: Iterable[Iterator[T]]) -> Iterator[T]:
 
 
 def _cut(kind: MediaType, owner: str, ids: Iterable[DocumentId]) -> Iterator[Batch]:
-    stream = iter(ids)
-    while some := tuple(islice(stream, _size(kind))):
-        yield Batch(kind, owner, some)
+    """Yield the batches of an owner, the same ones each time.
 
-
-def _size(kind: MediaType) -> int:
-    """Return the number of documents in the next batch.
-
-    It varies for types with thumbnails. Their uploads share the time of a PDS equally: after
+    Their sizes vary for types with thumbnails. Uploads share the time of a PDS equally: after
     batches of one size, all processes would read the next ones together while the PDS is idle.
     """
+    stream = iter(ids)
+    dice = random.Random(owner)  # noqa: S311 - not for security
     lowest = max(1, kind.batch // 2) if kind.has_thumbnails else kind.batch
-    return random.randint(lowest, kind.batch)  # noqa: S311 - not for security
+    while some := tuple(islice(stream, dice.randint(lowest, kind.batch))):
+        yield Batch(kind, owner, some)
 
 
 def _limit(batches: Iterable[Batch], limit: int) -> Iterator[Batch]:
