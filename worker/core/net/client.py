@@ -103,7 +103,7 @@ class ClientTransport(httpx.HTTPTransport):
 class DirectClient(httpx.Client):
     """Sends requests without the layers of httpx for redirects, cookies and logins.
 
-    They are not used here, and take a quarter of the CPU time of a call.
+    They are not used here, and take a sixth of the CPU time of a call.
     """
 
     def __init__(
