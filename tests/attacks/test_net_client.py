@@ -186,18 +186,18 @@ def test_slowly_read_upload_ends_at_the_deadline(slow: Reader) -> None:
 def test_slowly_read_upload_may_take_longer_than_a_write(slow: Reader) -> None:
     """It is sent whole, and then there is no answer."""
     with pytest.raises(httpx.ReadTimeout):
-        slow.post(2**23, timeout=0.3, limits=_LIMITS)
+        slow.post(2**23, timeout=1, limits=_LIMITS)
 
 
 @contextmanager
 def slow_reader(tls: ssl.SSLContext | None) -> Iterator[int]:
-    """Listen, and read 64 KiB after each 20 ms of what a client sends; yield the port."""
+    """Listen, and read 16 KiB after each 5 ms of what a client sends; yield the port."""
     over = threading.Event()
 
     def read(listener: socket.socket) -> None:
         connection, _ = listener.accept()
         with suppress(ssl.SSLError), tls_of(connection) as stream:
-            while not over.wait(0.02) and stream.recv(2**16):
+            while not over.wait(0.005) and stream.recv(2**14):
                 pass
 
     def tls_of(connection: socket.socket) -> socket.socket:

@@ -14,6 +14,7 @@ import worker
 from tests import pictures
 from tests.world import World
 from worker.core.documents import Status
+from worker.core.net.client import DirectClient
 
 MAX_FRAMES = 16
 PACKAGE = str(Path(worker.__file__).parent)
@@ -30,14 +31,14 @@ def test_a_save_takes_few_frames_to_its_write(
 ) -> None:
     """Counted from `Engine.sync` to the HTTP call, both included; libraries do not count."""
     stacks: list[list[str]] = []
-    send = httpx.Client.send
+    send = DirectClient.send
 
-    def record_stack(client: httpx.Client, request: httpx.Request, **options: Any) -> Any:
+    def record_stack(client: DirectClient, request: httpx.Request, **options: Any) -> Any:
         if request.url.path.endswith("putRecord"):
             stacks.append(own_frames())
         return send(client, request, **options)
 
-    monkeypatch.setattr(httpx.Client, "send", record_stack)
+    monkeypatch.setattr(DirectClient, "send", record_stack)
     world.platform.store("deep.png", pictures.pixel_art(), world.ada)
     item = world.platform.save_painting("deep", world.ada)
     outcome = world.services.sync.engine.sync("painting", str(item), holder=uuid4().hex)
