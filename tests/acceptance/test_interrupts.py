@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 
 import pytest
 from pymongo import monitoring
@@ -52,10 +53,24 @@ def opened(worlds: Worlds) -> Iterator[World]:
         yield world
 
 
-def press_ctrl_c(_request: str = "") -> str:
+def press_ctrl_c() -> None:
     """Interrupt the main thread, which waits for an answer."""
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-    return ""
+
+
+def press_at_first_request() -> Callable[[str], str]:
+    """Return a function that presses Ctrl-C at its first call.
+
+    Another thread may repeat the request, and a second Ctrl-C would interrupt the end.
+    """
+    requests = count()
+
+    def press(_request: str) -> str:
+        if next(requests) == 0:
+            press_ctrl_c()
+        return ""
+
+    return press
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -67,7 +82,7 @@ def test_ctrl_c_says_what_continues(opened: World, stack: Stack, name: str) -> N
     values = {"USER": account(opened, opened.ada).handle, "ITEM": str(item)}
     arguments = [values.get(each, each) for each in case.arguments.split()]
     with open_proxy(stack.environment["PDS_URL"]) as proxy:
-        proxy.answer(Reply(503, quoting=press_ctrl_c), case.method)
+        proxy.answer(Reply(503, quoting=press_at_first_request()), case.method)
         result = call(opened, *arguments, PDS_URL=proxy.url)
     assert result.exit_code == 130, result.output
     assert "Interrupted: " in result.stderr
