@@ -19,7 +19,7 @@ import tasks
 import worker
 from worker.telemetry.redaction import redact
 
-LENGTH = 120_000
+LENGTH = 240_000
 _PIECES = (
     *("a", "A", "1", "-", ".", "/", ":", "%", "{", "[", "@", "'", " ", "\t", "_", "=", "*"),
     *("eyJ", "eyJa", "eyJ.", "bearer ", "basic\t", "gAAAA", "://", "://a", "at://", "a.", "a-"),
