@@ -33,6 +33,7 @@ from worker.operations.backfill.retry import find_named
 from worker.operations.status import Match, PageCursor, Search, throughput
 from worker.pds.identity import StaticPdsResolver
 from worker.queue.names import FRONT, OVERFLOW
+from worker.sync.failed_removals import FailedRemovals
 from worker.sync.sweep import Sweep
 from worker.telemetry.alerts import NULL_ALERTS
 
@@ -224,6 +225,7 @@ def sweep(watched: Watched) -> Sweep:
         watched.backlog,
         watched.accounts,
         watched.removals,
+        FailedRemovals(watched.store, watched.removals),
         watched.changed_accounts,
         StaticPdsResolver(""),
         LIMITS,

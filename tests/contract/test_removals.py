@@ -212,17 +212,21 @@ def test_documents_inserted_again_with_their_old_state_are_published_by_a_batch(
     assert records_by_ref(world, "mood") == before
 
 
-def test_a_batch_withdraws_failed_removals_of_documents_that_came_back(world: World) -> None:
-    """Those by id and those by record key; one that is due is left to the sweep."""
+def test_a_sweep_withdraws_failed_removals_of_documents_that_came_back(world: World) -> None:
+    """Those by id and those by record key; kept are those of a missing document, and due ones."""
     moods = save_moods(world, 3)
     sync_batch(world, "mood", moods)
     removals = world.services.storage.database["atproto_removals"]
     notes = [removal_note("mood", mood, user=world.ada) for mood in moods]
     rkey = world.platform.state("mood", moods[1])["rkey"]
     by_key = {**notes[1], "_id": f"mood:{world.ada}:{rkey}:", "id": None, "rkey": rkey}
-    removals.insert_many([notes[0] | {"retryAt": None}, by_key | {"retryAt": None}, notes[2]])
-    sync_batch(world, "mood", moods)
-    assert [note["_id"] for note in removals_of(world)] == [notes[2]["_id"]]
+    missing = removal_note("mood", ObjectId(), user=world.ada)
+    others = removal_note("mood", moods[0], user="auth0|bob")
+    failed = [each | {"retryAt": None} for each in (notes[0], by_key, missing, others)]
+    removals.insert_many([*failed, notes[2]])
+    world.services.sync.sweep.failed_removals.withdraw()
+    kept = {note["_id"] for note in removals_of(world)}
+    assert kept == {missing["_id"], others["_id"], notes[2]["_id"]}
 
 
 @pytest.mark.parametrize("by_key", [False, True])

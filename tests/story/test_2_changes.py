@@ -10,6 +10,7 @@ from bson import ObjectId
 
 from tasks import removal_note
 from tests import pictures
+from tests.contract.items import sweep
 from tests.world import World
 from worker.database.removals import Removal
 
@@ -232,7 +233,7 @@ def test_a_removal_waits_while_the_account_is_missing(world: World) -> None:
 
 
 def test_a_failed_removal_is_withdrawn_when_its_document_comes_back(world: World) -> None:
-    """No sweep enqueues it, and nothing but the document says that it is over."""
+    """No sweep enqueues it; a sweep deletes it."""
     mood = world.publish_mood("back again")
     document = stored(world, "moods", mood)
     world.platform.delete("mood", mood)
@@ -243,6 +244,7 @@ def test_a_failed_removal_is_withdrawn_when_its_document_comes_back(world: World
     del document["atproto"]
     world.services.storage.database["moods"].insert_one(document)
     assert world.sync("mood", mood).status == "synced"
+    sweep(world.services)
     assert notes(world) == 0
 
 

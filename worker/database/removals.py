@@ -130,16 +130,18 @@ class Removals:
         with mongo_errors():
             self._collection.delete_one({"_id": removal.key})
 
-    def withdraw_failed(self, removals: Sequence[Removal]) -> None:
-        """Delete those of these removals that have failed; their documents exist.
+    def sample_failed(self, limit: int) -> list[Removal]:
+        """Return up to `limit` failed removals, chosen at random."""
+        stages: list[RawDocument] = [{"$match": {"retryAt": None}}, {"$sample": {"size": limit}}]
+        with mongo_errors():
+            found = map(_parse_removal, self._collection.aggregate(stages))
+            return [removal for removal in found if removal]
 
-        No sweep enqueues them. Others may be of a document that is about to be deleted.
-        """
+    def withdraw_failed(self, removals: Sequence[Removal]) -> None:
+        """Delete those of these removals that have failed, and were not begun again since."""
         match = {"_id": {"$in": [removal.key for removal in removals]}, "retryAt": None}
         with mongo_errors():
-            # Read first: an acknowledged deletion waits for all earlier writes of the server.
-            if self._collection.find_one(match, {"_id": 1}):
-                self._collection.delete_many(match)
+            self._collection.delete_many(match)
 
     def all(self) -> Iterator[SavedRemoval]:
         """Yield all saved removals, failed ones first."""

@@ -31,6 +31,7 @@ from worker.sync.batch.throttle import BulkThrottle
 from worker.sync.batch.writer import Writer
 from worker.sync.blobs import BlobBuilder
 from worker.sync.engine import Engine
+from worker.sync.failed_removals import FailedRemovals
 from worker.sync.fairness import QueueBalancer
 from worker.sync.item_log import NULL_ITEM_LOG, StructuredItemLog
 from worker.sync.publisher import Publisher
@@ -96,6 +97,7 @@ def _build_sweep(
         storage.backlog,
         storage.accounts,
         storage.removals,
+        FailedRemovals(storage.store, storage.removals),
         ChangedAccounts(storage.account_changes, media.site),
         pds.resolver,
         settings.sweep,

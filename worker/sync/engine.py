@@ -227,10 +227,7 @@ class Engine:
         if request.user == claimed.owner:
             self.remover.cancel(kind, ids, claimed.owner)
         run = Run(self.store, kind, claimed, report_step=request.observer)
-        try:
-            return self._run(request, run, reservation.account)
-        finally:
-            self.remover.withdraw_failed([claimed])
+        return self._run(request, run, reservation.account)
 
     def _mark_failed(self, request: _Request, error: StateNotSavedError) -> Outcome:
         """Save a failure on a document that cannot be claimed; return the outcome."""

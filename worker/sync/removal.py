@@ -112,15 +112,6 @@ class Remover:
         """Delete the saved removal of a document that exists."""
         self.removals.delete(Removal(kind.name, user, id=message_id(ids[0])))
 
-    def withdraw_failed(self, documents: Sequence[MediaDocument]) -> None:
-        """Delete the failed removals of documents that exist again."""
-        notes = []
-        for each in documents:
-            notes.append(Removal(each.ref.type, each.owner, message_id(each.ref.id)))
-            if each.state.rkey:
-                notes.append(Removal(each.ref.type, each.owner, rkey=each.state.rkey))
-        self.removals.withdraw_failed(notes)
-
     def remove_one(self, kind: MediaType, user: str, rkey: str) -> Outcome | MediaDocument:
         """Delete the record of `user` at `rkey`, or return its document, which is to be synced.
 

@@ -27,6 +27,7 @@ from worker.media import MEDIA_TYPES, MediaType
 from worker.pds.identity import PdsResolver
 from worker.queue.names import FRONT, OVERFLOW
 from worker.sync.account_changes import ChangedAccounts
+from worker.sync.failed_removals import FailedRemovals
 from worker.sync.fairness import FairShare
 from worker.telemetry.alerts import Alerts
 
@@ -47,6 +48,7 @@ class Sweep:
     backlog: Backlog
     accounts: Accounts
     removals: Removals
+    failed_removals: FailedRemovals
     changed_accounts: ChangedAccounts
     resolver: PdsResolver
     settings: SweepSettings
@@ -62,7 +64,7 @@ class Sweep:
 
         Each gets the priority FRONT or OVERFLOW. `queued` maps these to the lengths of their lists.
         They are added up to `settings.limit` per list. If FRONT is full, nothing is enqueued. Then
-        the items of changed accounts are marked.
+        unneeded failed removals are deleted, and the items of changed accounts are marked.
         """
         limit = self.settings.limit
         shares = FairShare(_QUOTA, limit - queued[FRONT], limit - queued[OVERFLOW])
@@ -71,6 +73,7 @@ class Sweep:
         parts: dict[str, Callable[[], int]] = {
             "removals": partial(self._sweep_removals, shares, enqueue_removal),
             **{kind.name: partial(self._sweep_type, kind, shares, enqueue_item) for kind in kinds},
+            "failed removals": self._withdraw_failed_removals,
             "accounts": self._mark_changed_accounts,  # last, because they may take long
             "moved accounts": self._find_moved_accounts,
         }
@@ -115,6 +118,11 @@ class Sweep:
                 self.removals.mark(chosen, after(self.settings.requeue))
             count += len(chosen)
         return count
+
+    def _withdraw_failed_removals(self) -> int:
+        """Delete failed removals of documents that were inserted again."""
+        self.failed_removals.withdraw()
+        return 0
 
     def _mark_changed_accounts(self) -> int:
         """Mark items of changed accounts, which the next sweeps enqueue."""

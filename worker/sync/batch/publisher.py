@@ -84,7 +84,6 @@ class BatchPublisher:
         wanted = [(loaded, self._choose_rkey(loaded.document)) for loaded in loaded_documents]
         lease = new_lease(self.holder, self.retry.lease * (2 if self.kind.has_files else 1))
         claimed = self.batch_store.claim(self.kind, did, wanted, lease)
-        self.engine.remover.withdraw_failed(claimed)
         self._open = [Run(self.store, self.kind, each, did, buffered=True) for each in claimed]
 
     def _choose_rkey(self, document: MediaDocument) -> str | None:
