@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from typing import cast
@@ -60,10 +59,10 @@ def claim(
 
 def settled(document: MediaDocument) -> SyncState:
     """Return the state of a run that ended well."""
-    return replace(document.state, status=Status.SYNCED, error=None, retry_at=None, synced_at=now())
+    return document.state._replace(status=Status.SYNCED, error=None, retry_at=None, synced_at=now())
 
 
 def failed(document: MediaDocument, code: str = "pds_unreachable") -> SyncState:
     """Return the state of a run that is to be tried again now."""
     failure = Failure("write", code, "no answer", permanent=False, at=now())
-    return replace(document.state, status=Status.PENDING, error=failure, retry_at=now())
+    return document.state._replace(status=Status.PENDING, error=failure, retry_at=now())

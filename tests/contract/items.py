@@ -45,8 +45,8 @@ def settle(here: Services, ref: ItemRef, **changes: object) -> None:
     kind = media_type(ref.type)
     claimed = here.storage.store.claim(kind, [ref.id], holder="message", lease=100)
     assert isinstance(claimed, MediaDocument)
-    well = replace(claimed.state, status=Status.SYNCED, error=None, retry_at=None)
-    state: SyncState = replace(well, **changes)  # type: ignore[arg-type]
+    well = claimed.state._replace(status=Status.SYNCED, error=None, retry_at=None)
+    state: SyncState = well._replace(**changes)  # type: ignore[arg-type]
     assert here.storage.store.finish(kind, claimed, state) is Finish.SETTLED
 
 

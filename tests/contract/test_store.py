@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -77,7 +76,7 @@ def test_expired_lease_is_taken_over_and_its_run_shut_out(store: DocumentStore) 
     quick = claim(store, item)
     kept = raw(store, item)
     with pytest.raises(LeaseLostError) as caught:
-        store.save(MOOD, slow, replace(slow.state, rkey="slow"))
+        store.save(MOOD, slow, slow.state._replace(rkey="slow"))
     assert (caught.value.step, caught.value.code) == ("store", "lease_lost")
     assert store.finish(MOOD, slow, settled(slow)) is Finish.SUPERSEDED
     assert raw(store, item) == kept
@@ -160,7 +159,7 @@ def test_rate_limited_item_is_left_alone_until_its_time(store: DocumentStore) ->
     item = save(store)
     document = claim(store, item)
     until = after(3600)
-    waiting = replace(failed(document, "rate_limited"), retry_at=until, held_until=until)
+    waiting = failed(document, "rate_limited")._replace(retry_at=until, held_until=until)
     store.finish(MOOD, document, waiting)
     told = store.claim(MOOD, [item], holder="early", lease=LEASE)
     assert told == Busy(until, is_held=False)
@@ -179,7 +178,7 @@ def test_removal_of_a_hidden_item_waits_only_for_its_own_calls(
     document = claim(store, item)
     until = after(3600)
     error = Failure(step, "rate_limited", "not now", permanent=False, at=now())
-    waiting = replace(failed(document), error=error, retry_at=until, held_until=until)
+    waiting = failed(document)._replace(error=error, retry_at=until, held_until=until)
     store.finish(MOOD, document, waiting)
     change(store, item, {"nuked": True})
     claimed = store.claim(MOOD, [item], holder="takedown", lease=LEASE)
@@ -191,7 +190,7 @@ def test_message_that_only_retries_leaves_an_item_that_is_not_due(store: Documen
     item = save(store)
     document = claim(store, item)
     until = after(3600)
-    store.finish(MOOD, document, replace(failed(document), retry_at=until))
+    store.finish(MOOD, document, failed(document)._replace(retry_at=until))
     told = store.claim(MOOD, [item], holder="again", lease=LEASE, only_if_due=True)
     assert told == Busy(until, is_held=False)
     assert claim(store, item).state.attempts == 2
@@ -212,7 +211,7 @@ def test_many_claims_of_one_document_have_one_winner_at_a_time(store: DocumentSt
         if not isinstance(claimed, MediaDocument):
             return False, None
         assert at_work.acquire(blocking=False)
-        state = settled(store.save(MOOD, claimed, replace(claimed.state, reason=str(number))))
+        state = settled(store.save(MOOD, claimed, claimed.state._replace(reason=str(number))))
         at_work.release()
         return True, store.finish(MOOD, claimed, state)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import bson
 import pytest
@@ -49,7 +48,7 @@ def test_whatever_stands_in_the_state_can_be_claimed(store: DocumentStore, stray
     item = save(store, atproto=STRAYS[stray])
     document = claim(store, item)
     assert isinstance(store.claim(MOOD, [item], holder="another", lease=LEASE), Busy)
-    saved = store.save(MOOD, document, replace(document.state, reason="seen"))
+    saved = store.save(MOOD, document, document.state._replace(reason="seen"))
     assert store.finish(MOOD, saved, settled(saved)) is Finish.CHANGED
     assert raw(store, item)["status"] == "synced"
     assert claim(store, item, lease=EXPIRED).state.reason == "seen"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from pymongo import MongoClient
 
@@ -88,8 +86,7 @@ def test_saved_steps_are_kept_and_read_back(store: DocumentStore) -> None:
         "thumbnail": BlobState("bafk", "image/png", 12, "etag", key="auth0|1/s.png"),
         "source": BlobState(error=failure),
     }
-    full = replace(
-        document.state,
+    full = document.state._replace(
         status=Status.PARTIAL,
         reason="why",
         repo="did:plc:someone",
@@ -107,7 +104,7 @@ def test_saved_steps_are_kept_and_read_back(store: DocumentStore) -> None:
     found = store.find(MOOD, [item])
     assert found is not None
     assert found.state == saved.state == full
-    bare = replace(full, reason=None, uri=None, cid=None, blobs={}, links={}, error=None)
+    bare = full._replace(reason=None, uri=None, cid=None, blobs={}, links={}, error=None)
     assert store.finish(MOOD, saved, bare) is Finish.SETTLED
     kept = raw(store, item)
     assert not {"reason", "uri", "cid", "blobs", "links", "error", "lease"} & kept.keys()
@@ -117,13 +114,13 @@ def test_rkey_belongs_to_one_document_of_a_repo(store: DocumentStore) -> None:
     """In another repo it is free; in the same one it is refused, and nothing is overwritten."""
     first, second = (claim(store, save(store)) for _ in range(2))
     rkey = f"taken-{next(numbers)}"
-    mine = replace(first.state, repo="did:plc:one", rkey=rkey)
+    mine = first.state._replace(repo="did:plc:one", rkey=rkey)
     store.save(MOOD, first, mine)
     store.save(MOOD, first, mine)
     with pytest.raises(RecordKeyTakenError) as caught:
-        store.save(MOOD, second, replace(second.state, repo="did:plc:one", rkey=rkey))
+        store.save(MOOD, second, second.state._replace(repo="did:plc:one", rkey=rkey))
     assert caught.value.code == "identity_taken"
-    store.save(MOOD, second, replace(second.state, repo="did:plc:two", rkey=rkey))
+    store.save(MOOD, second, second.state._replace(repo="did:plc:two", rkey=rkey))
     holder = store.find_by_record(MOOD, "did:plc:one", rkey)
     assert holder is not None
     assert holder.ref == first.ref

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -41,7 +40,7 @@ def test_a_transient_error_is_tried_again_within_its_backoff() -> None:
 
 def test_the_last_attempt_gives_up_and_keeps_the_reason() -> None:
     """After max_attempts the item is failed, and nothing enqueues it again."""
-    state = replace(STATE, attempts=SETTINGS.max_attempts)
+    state = STATE._replace(attempts=SETTINGS.max_attempts)
     after = after_failure(state, TransientError("down", code="pds_503"), SETTINGS, NOW)
     assert (after.status, after.retry_at) == (Status.FAILED, None)
     assert after.error is not None
@@ -73,8 +72,8 @@ def test_a_permanent_error_fails_at_once() -> None:
 def test_an_unexpected_error_is_retried_a_few_times_only() -> None:
     """It gets fewer attempts than an error that is known to pass."""
     error = UnexpectedError.of(KeyError("x"))
-    once = after_failure(replace(STATE, attempts=1), error, SETTINGS, NOW)
-    last = replace(once, attempts=MAX_UNEXPECTED_ATTEMPTS)
+    once = after_failure(STATE._replace(attempts=1), error, SETTINGS, NOW)
+    last = once._replace(attempts=MAX_UNEXPECTED_ATTEMPTS)
     assert once.status is Status.PENDING
     assert after_failure(last, error, SETTINGS, NOW).status is Status.FAILED
 
@@ -82,7 +81,7 @@ def test_an_unexpected_error_is_retried_a_few_times_only() -> None:
 def test_an_unexpected_error_after_other_failures_is_not_the_last_attempt() -> None:
     """A PDS that was away for long leaves the item its attempts at an unexpected error."""
     away = after_failure(
-        replace(STATE, attempts=MAX_UNEXPECTED_ATTEMPTS),
+        STATE._replace(attempts=MAX_UNEXPECTED_ATTEMPTS),
         TransientError("away", code="x"),
         SETTINGS,
         NOW,

@@ -1,14 +1,19 @@
 """Value types of the engine: items, accounts, and the state saved on a document.
 
+Those that are created for each document are named tuples: creating frozen dataclasses of so many
+fields takes four times as long.
+
 The `database` package parses raw MongoDB documents into these types.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from bson import ObjectId
 
@@ -17,6 +22,7 @@ from worker.core.fields import Fields
 from worker.core.secrets import Secret
 
 DocumentId = ObjectId | str | int
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 class Status(StrEnum):
@@ -30,8 +36,7 @@ class Status(StrEnum):
     REMOVED = "removed"
 
 
-@dataclass(frozen=True, slots=True)
-class ItemRef:
+class ItemRef(NamedTuple):
     """Identifies an item: the name of its media type and the `_id` of its document."""
 
     type: str
@@ -103,8 +108,7 @@ class Lease:
     until: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class SyncState:
+class SyncState(NamedTuple):
     """The state in a document's `atproto` field.
 
     `rkey` is the record key reserved in the repo with the DID `repo`. `cid` is the CID of the
@@ -127,8 +131,8 @@ class SyncState:
     uri: str | None = None
     cid: str | None = None
     adopted: bool = False
-    blobs: Mapping[str, BlobState] = field(default_factory=dict)
-    links: Mapping[str, str | None] = field(default_factory=dict)
+    blobs: Mapping[str, BlobState] = _EMPTY
+    links: Mapping[str, str | None] = _EMPTY
     fingerprint: str | None = None
     attempts: int = 0
     lost: int = 0
@@ -146,11 +150,10 @@ class SyncState:
     def with_error(self, error: Failure) -> SyncState:
         """Return this state with a new error; `failing_since` is that of an error before it."""
         since = self.failing_since if self.error else None
-        return replace(self, error=error, failing_since=since or error.at)
+        return self._replace(error=error, failing_since=since or error.at)
 
 
-@dataclass(frozen=True, slots=True)
-class MediaDocument:
+class MediaDocument(NamedTuple):
     """The document of one item, parsed from MongoDB.
 
     `owner` is the subject of the owner's account (the guest subject for a guest's item).

@@ -6,7 +6,7 @@ A claim also reserves the record key, because it must be saved before the record
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from pymongo import UpdateMany
@@ -96,7 +96,7 @@ class BatchStore:
         not claimed if another run was faster, its rkey is taken, or its state cannot be saved.
         """
         documents = [
-            replace(loaded.document, state=state_after_claim(loaded.document, lease, repo, rkey))
+            loaded.document._replace(state=state_after_claim(loaded.document, lease, repo, rkey))
             for loaded, rkey in wanted
         ]
         dumped = dump_lease(lease)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 
 from worker.core.clock import after, now
@@ -124,8 +123,7 @@ def state_after_claim(
     """Build the state to save with a claim; with `rkey`, it reserves that key."""
     state = document.state
     is_first = state.error is None or state.fingerprint != document.fingerprint
-    return replace(
-        state,
+    return state._replace(
         repo=repo if rkey else state.repo,
         rkey=rkey or state.rkey,
         adopted=state.adopted and not document.is_edited,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
@@ -38,8 +38,8 @@ class StateUpdate:
         key = RecordKey(self.repo, kind.nsid, self.rkey)
         uri = key.uri if self.cid else None
         blobs = state.blobs if self.blobs is None else self.blobs
-        keyed = replace(state, repo=key.repo, rkey=key.rkey, uri=uri, cid=self.cid)
-        return replace(keyed, adopted=self.adopted, blobs=blobs)
+        keyed = state._replace(repo=key.repo, rkey=key.rkey, uri=uri, cid=self.cid)
+        return keyed._replace(adopted=self.adopted, blobs=blobs)
 
 
 class StateUpdates:

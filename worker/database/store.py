@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Self, cast
@@ -276,7 +276,7 @@ class DocumentStore:
             if choose_key is keep_key:
                 raise
             return self._take(kind, raw, document, lease, keep_key)
-        return replace(document, state=state) if taken.matched_count else None
+        return document._replace(state=state) if taken.matched_count else None
 
     def clear_malformed(self, kind: MediaType, ids: Sequence[object]) -> None:
         """Unset `atproto` where it is not an object; raises the driver's errors."""
@@ -296,7 +296,7 @@ class DocumentStore:
             raise RecordKeyTakenError(f"{state.repo} already holds {state.rkey}") from error
         if saved.matched_count == 0:
             raise LeaseLostError(f"{document.ref}: another run has taken over")
-        return replace(document, state=replace(state, lease=document.state.lease))
+        return document._replace(state=state._replace(lease=document.state.lease))
 
     def finish(self, kind: MediaType, document: MediaDocument, state: SyncState) -> Finish:
         """Save a run's final state and release its lease; return the result."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from worker.core.clock import rfc3339
 from worker.core.documents import Account, MediaDocument
 from worker.core.fields import is_zero
 from worker.media.source_keys import SourceOwner, SourceRef
+
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 class BlobTransform(StrEnum):
@@ -42,14 +46,13 @@ class LinkSpec:
     files: tuple[SourceRef, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """A record before its blobs are uploaded and the files of its links are checked."""
 
     nsid: str
     fields: Mapping[str, str]
-    blobs: Mapping[str, BlobSpec] = field(default_factory=dict)
-    links: Mapping[str, LinkSpec] = field(default_factory=dict)
+    blobs: Mapping[str, BlobSpec] = _EMPTY
+    links: Mapping[str, LinkSpec] = _EMPTY
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +65,7 @@ class SiteUrls:
     templates: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class BuildContext:
+class BuildContext(NamedTuple):
     """The input of a builder: the document, its account and the site URLs."""
 
     document: MediaDocument

@@ -101,7 +101,7 @@ class AttachmentBuilder:
             blobs[name] = _build_blob(run, name, present, send, faults)
         links = {name: self._link(run, name, spec, faults) for name, spec in draft.links.items()}
         if run.state.blobs != blobs:
-            run.save(replace(run.state, blobs=blobs))
+            run.save(run.state._replace(blobs=blobs))
         return Attachments(blobs, links, tuple(faults))
 
     def _replace_missing(
@@ -115,7 +115,7 @@ class AttachmentBuilder:
         if cid is None or isinstance(prepared, Content) or repo.has_blob(cid):
             return prepared
         run.report_step(f"{name}: the PDS does not have {cid}")
-        run.set_state(replace(run.state, blobs={**run.state.blobs, name: BlobState()}))
+        run.set_state(run.state._replace(blobs={**run.state.blobs, name: BlobState()}))
         rule = self.lexicons.blob_rules(draft.nsid)[name]
         return self._prepare_blob(run, name, draft.blobs[name], rule)
 

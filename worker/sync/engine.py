@@ -297,7 +297,7 @@ class Engine:
             lease, failure = run.state.lease, Failure.of(error, now())
             token = lease.token if lease else None
             self._save_failure(run.kind, run.document.ref.id, failure, token)
-            return replace(state.with_error(failure), status=Status.FAILED), Finish.SETTLED
+            return state.with_error(failure)._replace(status=Status.FAILED), Finish.SETTLED
         self.discard_replaced([(run, state)])
         return state, finish
 
@@ -361,8 +361,8 @@ class Engine:
                 if moved_from:
                     if run.state.rkey:
                         self._delete(run, RecordKey(moved_from, run.kind.nsid, run.state.rkey))
-                    moved = replace(run.state, repo=None, uri=None, cid=None, adopted=False)
-                    run.save(replace(moved, blobs={}))
+                    moved = run.state._replace(repo=None, uri=None, cid=None, adopted=False)
+                    run.save(moved._replace(blobs={}))
                 repo = self.open_repo(account)
                 return self.publisher.publish(run, account, repo, force=force)
             case Remove(key=key):
@@ -407,20 +407,20 @@ class Engine:
 
 
 def _skipped_state(state: SyncState, reason: str) -> SyncState:
-    return replace(_settled_state(state), status=Status.SKIPPED, reason=reason)
+    return _settled_state(state)._replace(status=Status.SKIPPED, reason=reason)
 
 
 def _settled_state(state: SyncState) -> SyncState:
-    return replace(state, error=None, retry_at=None, held_until=None, lost=0)
+    return state._replace(error=None, retry_at=None, held_until=None, lost=0)
 
 
 def _still_removed_state(state: SyncState, hidden: str | None) -> SyncState:
     reason = state.reason if state.reason in RESET_REASONS else hidden
-    return replace(_settled_state(state), status=Status.REMOVED, reason=reason)
+    return _settled_state(state)._replace(status=Status.REMOVED, reason=reason)
 
 
 def _removed_state(state: SyncState, reason: str | None) -> SyncState:
     # A PDS drops a blob with its last reference: an item that is shown again uploads it.
-    gone = replace(_settled_state(state), uri=None, cid=None, adopted=False, blobs={}, links={})
-    dated = replace(gone, synced_at=now(), published_at=None, remake=False)
-    return replace(dated, status=Status.REMOVED, reason=reason)
+    gone = _settled_state(state)._replace(uri=None, cid=None, adopted=False, blobs={}, links={})
+    dated = gone._replace(synced_at=now(), published_at=None, remake=False)
+    return dated._replace(status=Status.REMOVED, reason=reason)

@@ -6,8 +6,6 @@ producer saves, may have written the state. Only the record itself proves its do
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from worker.core.documents import SyncState
 from worker.core.errors import PermanentError
 from worker.core.records import RecordKey, RemoteRecord
@@ -46,5 +44,5 @@ def read_replaced(run: Run, repo: Repo, key: RecordKey) -> RemoteRecord | None:
 
 def without_key(state: SyncState) -> SyncState:
     """Return `state` without its record."""
-    gone = replace(state, repo=None, rkey=None, uri=None, cid=None)
-    return replace(gone, adopted=False, published_at=None)
+    gone = state._replace(repo=None, rkey=None, uri=None, cid=None)
+    return gone._replace(adopted=False, published_at=None)

@@ -167,8 +167,7 @@ class Publisher:
         It is `synced`, or `partial` with the error and the retry time if an attachment failed.
         """
         state, attachments, at = prepared.run.state, prepared.attachments, now()
-        published = replace(
-            state,
+        published = state._replace(
             status=Status.SYNCED,
             reason=None,
             uri=prepared.key.uri,
@@ -188,8 +187,8 @@ class Publisher:
             return published
         error = next((e for e in faults if isinstance(e, TransientError)), faults[0])
         retry_at = decide(error, state.attempts, self.retry, at).retry_at
-        failing = replace(published, error=state.error).with_error(Failure.of(error, at))
-        return replace(failing, status=Status.PARTIAL, retry_at=retry_at)
+        failing = published._replace(error=state.error).with_error(Failure.of(error, at))
+        return failing._replace(status=Status.PARTIAL, retry_at=retry_at)
 
     def _prepare(self, run: Run, draft: Draft, repo: Repo, *, complete: bool) -> PreparedRecord:
         blobs = self.attachments.prepare(run, draft)
@@ -209,12 +208,12 @@ class Publisher:
         for rkey in candidate_rkeys(run.document):
             if rkey in refused:
                 continue
-            state = replace(run.state, repo=repo.did, rkey=rkey)
+            state = run.state._replace(repo=repo.did, rkey=rkey)
             if existing and existing.rkey == rkey:
                 rules = self.lexicons.blob_rules(nsid)
                 blobs = adopt_blobs(existing.value, rules, state.blobs)
-                found = replace(state, uri=existing.uri, cid=existing.cid, blobs=blobs)
-                state = replace(found, adopted=True)
+                found = state._replace(uri=existing.uri, cid=existing.cid, blobs=blobs)
+                state = found._replace(adopted=True)
                 run.release_key(repo.key(nsid, rkey))
             with suppress(RecordKeyTakenError):
                 run.save(state)
@@ -242,7 +241,7 @@ class Publisher:
             return True
         run.report_step(f"the repo has {record.cid if record else 'no record'}")
         cid = record.cid if record else None
-        run.set_state(replace(run.state, uri=record.uri if record else None, cid=cid))
+        run.set_state(run.state._replace(uri=record.uri if record else None, cid=cid))
         return False
 
     def _write_and_repair(
@@ -255,7 +254,7 @@ class Publisher:
                 self._write(repo, prepared)
             except BlobNotFoundError:
                 run.report_step("the PDS no longer has a blob: uploading again")
-                run.save(replace(run.state, blobs={}))
+                run.save(run.state._replace(blobs={}))
                 prepared = self._prepare(run, draft, repo, complete=True)
             except BlobTypeConflictError as error:
                 run.report_step(error.message)
@@ -283,7 +282,7 @@ class Publisher:
             else:
                 blobs[name] = BlobState(error=Failure.of(error, now()))
                 faults.append(error)
-        prepared.run.save(replace(prepared.run.state, blobs=blobs))
+        prepared.run.save(prepared.run.state._replace(blobs=blobs))
         attachments = replace(prepared.attachments, blobs=blobs, faults=tuple(faults))
         record = attachments.complete(draft)
         self.lexicons.validate(draft.nsid, record)
@@ -308,6 +307,6 @@ class Publisher:
             raise TransientError(message, step="write", code="record_altered")
         # A forced write of the same version is no new publication.
         published_at = run.state.published_at if ref.cid == cid else now()
-        written = replace(run.state, uri=ref.uri, cid=ref.cid, published_at=published_at)
-        run.set_state(replace(written, adopted=False))
+        written = run.state._replace(uri=ref.uri, cid=ref.cid, published_at=published_at)
+        run.set_state(written._replace(adopted=False))
         run.report_step(f"written: {ref.uri} {ref.cid}")

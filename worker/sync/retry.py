@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from worker.core.clock import doubled, to_milliseconds
@@ -73,8 +73,7 @@ def after_failure(
     met_before = state.error is not None and state.error.code == error.code
     decision = decide(error, state.attempts, settings, now, met_before=met_before)
     is_wait = isinstance(error, WaitError)
-    return replace(
-        state.with_error(Failure.of(error, now)),
+    return state.with_error(Failure.of(error, now))._replace(
         status=decision.status,
         retry_at=decision.retry_at,
         held_until=decision.held_until,

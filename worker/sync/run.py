@@ -67,7 +67,7 @@ class Run:
 
         A later save writes it. If the run dies first, the next run repeats the step.
         """
-        self.document = replace(self.document, state=state)
+        self.document = self.document._replace(state=state)
 
     def is_named_by(self, ref: str | None, repo: str) -> bool:
         """Return whether `ref` of a record in `repo` names the document."""
@@ -89,4 +89,4 @@ class Run:
         self.written.add(key.uri)
 
     def save_blob(self, name: str, blob: BlobState) -> None:
-        self.save(replace(self.state, blobs={**self.state.blobs, name: blob}))
+        self.save(self.state._replace(blobs={**self.state.blobs, name: blob}))

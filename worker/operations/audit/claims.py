@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from worker.core.documents import Account, MediaDocument, Status
 from worker.database.document_refs import is_first_with_text
@@ -17,8 +18,7 @@ from worker.operations.expected import ExpectedRecords
 from worker.sync.plan import Publish, plan
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """The `_id` of a document, and the key and the CID of the record in its state.
 
     A document with such a record in its repo is in order, unless another record names it, too.

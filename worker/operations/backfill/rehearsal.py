@@ -177,17 +177,17 @@ class _AccountRun:
     def _prepare(self, kind: MediaType, document: MediaDocument) -> MediaDocument:
         """Return a document as a backfill would mark it, with the record that it would adopt."""
         if self.run.scope.synced:
-            document = replace(document, state=replace(document.state, remake=True))
+            document = document._replace(state=document.state._replace(remake=True))
         if self.run.scope.removed and self._is_missing(kind, document):
-            state = replace(document.state, status=Status.PENDING, uri=None, cid=None, blobs={})
-            document = replace(document, state=replace(state, adopted=False))
+            state = document.state._replace(status=Status.PENDING, uri=None, cid=None, blobs={})
+            document = document._replace(state=state._replace(adopted=False))
         named = self.by_ref[kind.nsid].choose(str(document.ref.id), document.state.rkey)
         if named is None:
             return document
         rules = self.run.services.media.lexicons.blob_rules(kind.nsid)
         update = adopt_record(document, self.account.did, named, rules)
         state = update.state_of(kind, document.state) if update else document.state
-        return replace(document, state=state)
+        return document._replace(state=state)
 
     def _is_missing(self, kind: MediaType, document: MediaDocument) -> bool:
         state = document.state

@@ -201,7 +201,7 @@ class ItemRehearsal:
         run = _RehearsedRun(
             self.services.storage.store,
             kind,
-            replace(document, state=claim),
+            document._replace(state=claim),
             self.view.account.did,
             buffered=True,
         )
@@ -226,7 +226,7 @@ class ItemRehearsal:
             log.exception("unexpected error with %s", run.document.ref)
             unexpected = UnexpectedError.of(bug)
             failed = after_failure(run.state, unexpected, retry, now())
-            return replace(failed, status=Status.FAILED), (reason_of(unexpected),)
+            return failed._replace(status=Status.FAILED), (reason_of(unexpected),)
         return state, tuple(_reasons(state))
 
     def _open_repo(self, own: RehearsedRepo, account: Account) -> Repo:
