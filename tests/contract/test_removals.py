@@ -213,7 +213,7 @@ def test_documents_inserted_again_with_their_old_state_are_published_by_a_batch(
 
 
 def test_a_sweep_withdraws_failed_removals_of_documents_that_came_back(world: World) -> None:
-    """Those by id and those by record key; kept are those of a missing document, and due ones."""
+    """By id or record key; kept are due ones, and those of other users or missing documents."""
     moods = save_moods(world, 3)
     sync_batch(world, "mood", moods)
     removals = world.services.storage.database["atproto_removals"]

@@ -12,6 +12,7 @@ from tasks import removal_note
 from tests import pictures
 from tests.contract.items import sweep
 from tests.world import World
+from worker.database.mongo import RawDocument
 from worker.database.removals import Removal
 
 
@@ -248,6 +249,18 @@ def test_a_failed_removal_is_withdrawn_when_its_document_comes_back(world: World
     assert notes(world) == 0
 
 
+def test_a_failed_removal_begins_anew_when_its_document_is_deleted_again(world: World) -> None:
+    """What it knew of the record, and its attempts, were those of the first deletion."""
+    mood = world.publish_mood("twice gone")
+    rkey = str(world.platform.state("mood", mood)["rkey"])
+    note = removal_note("mood", mood, user=world.ada, rkey="old-key")
+    stale = {"retryAt": None, "attempts": 24, "cursor": rkey, "pages": 3}
+    world.services.storage.database["atproto_removals"].insert_one(note | stale)
+    world.platform.delete("mood", mood)
+    assert world.sync("mood", mood, user=world.ada).status == "removed"
+    assert world.records("mood", mood) == []
+
+
 def test_a_document_inserted_again_with_its_old_state_is_published(world: World) -> None:
     """Its record was removed meanwhile, whatever the state says."""
     mood = world.publish_mood("restored")
@@ -276,8 +289,11 @@ def test_an_invalid_note_does_not_hide_the_others(world: World) -> None:
     """A note without `rkey`, notes that name nothing, and those that no message can carry."""
     removals = world.services.storage.database["atproto_removals"]
     due = {"retryAt": datetime.now(UTC) - timedelta(minutes=1)}
-    short = {"_id": f"mood:{world.ada}::short", "type": "mood", "user": world.ada, "id": "short"}
-    removals.insert_many([{**due, "_id": "odd"}, {**due, **short}, {**due, "_id": 7, "type": 7}])
+    short: RawDocument = {"type": "mood", "user": world.ada, "id": "short"}
+    short |= {"_id": f"mood:{world.ada}::short"}
+    odd: list[RawDocument] = [{"_id": "odd"}, {"_id": 7, "type": 7}, {"_id": 8, "type": ["mood"]}]
+    removals.insert_many([{**due, **each} for each in [*odd, short]])
+    removals.insert_many([{"_id": 9, "type": {"mood": 1}}, {"_id": f"mood:{world.ada}:None:"}])
     other = {"type": "video", "user": world.ada, "id": "x" * 600}
     removals.insert_one({**due, **other, "_id": f"video:{world.ada}::x"})
     removals.insert_one({**due, **other, "_id": f"mood:{world.ada}::{'x' * 600}", "type": "mood"})
@@ -285,7 +301,8 @@ def test_an_invalid_note_does_not_hide_the_others(world: World) -> None:
     found = removals_found(world)
     assert {removal.id for removal in found} == {"short", "65f0c0ffee65f0c0ffee65f0"}
     assert removals_found(world) == []
-    assert notes(world) == 6
+    world.services.sync.sweep.failed_removals.withdraw()
+    assert notes(world) == 9
     removals.delete_many({})
 
 

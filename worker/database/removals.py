@@ -95,7 +95,10 @@ class Removals:
             self._collection.replace_one({"_id": note["_id"]}, note, upsert=True)
 
     def begin(self, removal: Removal) -> Progress:
-        """Save a removal before its first call, so that it is due again if its run dies."""
+        """Save a removal before its first call, so that it is due again if its run dies.
+
+        A failed one begins anew: its document may have been inserted and deleted again since.
+        """
         started = now()
         known = {"rkey": removal.rkey} if removal.rkey else {}  # a note may lack it
         named = {name: value for name, value in asdict(removal).items() if name not in known}
@@ -104,6 +107,7 @@ class Removals:
             "$set": {"retryAt": after(_RUN), **known},
             "$min": {"since": started},
         }
+        self.withdraw_failed(removal)
         with mongo_errors():
             saved = self._collection.find_one_and_update(
                 {"_id": removal.key}, update, upsert=True, return_document=ReturnDocument.AFTER
@@ -137,11 +141,10 @@ class Removals:
             found = map(_parse_removal, self._collection.aggregate(stages))
             return [removal for removal in found if removal]
 
-    def withdraw_failed(self, removals: Sequence[Removal]) -> None:
-        """Delete those of these removals that have failed, and were not begun again since."""
-        match = {"_id": {"$in": [removal.key for removal in removals]}, "retryAt": None}
+    def withdraw_failed(self, removal: Removal) -> None:
+        """Delete a removal that has failed, unless a run has begun it again."""
         with mongo_errors():
-            self._collection.delete_many(match)
+            self._collection.delete_one({"_id": removal.key, "retryAt": None})
 
     def all(self) -> Iterator[SavedRemoval]:
         """Yield all saved removals, failed ones first."""
@@ -202,7 +205,7 @@ def retry_interval(progress: Progress) -> timedelta:
 def _parse_removal(raw: Mapping[str, object]) -> Removal | None:
     """Return the removal of a note, or None if the note is not valid."""
     kind, user, item, rkey = (raw.get(name) for name in ("type", "user", "id", "rkey"))
-    if kind not in MEDIA_TYPES or not is_text(kind) or not is_text(user):
+    if not is_text(kind) or kind not in MEDIA_TYPES or not is_text(user):
         return None
     rkey = rkey if is_text(rkey) and is_rkey(rkey) else None
     if candidate_ids(item) and isinstance(item, str | int):

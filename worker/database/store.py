@@ -162,8 +162,15 @@ class DocumentStore:
 
     def find_owners(self, kind: MediaType, ids: Sequence[DocumentId]) -> Iterator[OwnedItem]:
         """Yield the references and owners of the existing documents with these ids."""
+        return self._find_owned(kind, {"_id": {"$in": ids}})
+
+    def find_owners_of_key(self, kind: MediaType, rkey: str) -> Iterator[OwnedItem]:
+        """Yield the references and owners of the documents with this rkey, in any repo."""
+        return self._find_owned(kind, {"atproto.rkey": rkey})
+
+    def _find_owned(self, kind: MediaType, match: RawDocument) -> Iterator[OwnedItem]:
         with mongo_errors():
-            for raw in self.collection(kind).find({"_id": {"$in": ids}}, {"user": 1}):
+            for raw in self.collection(kind).find(match, {"user": 1}):
                 yield self.to_owned_item(kind, raw)
 
     def to_owned_item(self, kind: MediaType, raw: RawDocument) -> OwnedItem:

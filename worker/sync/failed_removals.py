@@ -24,14 +24,16 @@ class FailedRemovals:
 
     def withdraw(self) -> None:
         """Delete the failed removals of documents that exist, among up to 100 random ones."""
-        found = self.removals.sample_failed(_LIMIT)
-        if unneeded := [removal for removal in found if self._has_document(removal)]:
-            self.removals.withdraw_failed(unneeded)
+        for removal in self.removals.sample_failed(_LIMIT):
+            if self._has_document(removal):
+                self.removals.withdraw_failed(removal)
 
     def _has_document(self, removal: Removal) -> bool:
         kind = media_type(removal.type)
-        if removal.id is None:
-            own = self.store.find_own(kind, removal.user, removal.rkey or "", None)
-            return own is not None
-        owned = self.store.find_owners(kind, candidate_ids(removal.id))
+        if removal.id is not None:
+            owned = self.store.find_owners(kind, candidate_ids(removal.id))
+        elif removal.rkey is not None:
+            owned = self.store.find_owners_of_key(kind, removal.rkey)
+        else:
+            return False
         return any(each.owner == removal.user for each in owned)
