@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
 
 from worker.core.clock import rfc3339
-from worker.core.documents import Account, MediaDocument
+from worker.core.documents import EMPTY, Account, MediaDocument
 from worker.core.fields import is_zero
 from worker.media.source_keys import SourceOwner, SourceRef
-
-_EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 class BlobTransform(StrEnum):
@@ -51,8 +48,8 @@ class Draft(NamedTuple):
 
     nsid: str
     fields: Mapping[str, str]
-    blobs: Mapping[str, BlobSpec] = _EMPTY
-    links: Mapping[str, LinkSpec] = _EMPTY
+    blobs: Mapping[str, BlobSpec] = EMPTY
+    links: Mapping[str, LinkSpec] = EMPTY
 
 
 @dataclass(frozen=True, slots=True)
