@@ -10,6 +10,7 @@ from bson import ObjectId
 
 from worker.core.clock import now
 from worker.core.documents import DocumentId, ItemRef, MediaDocument, Status, SyncState
+from worker.database.leases import new_lease
 from worker.database.mongo import RawDocument
 from worker.database.removals import Removal
 from worker.database.store import Finish
@@ -68,6 +69,19 @@ def state_of(here: Services, ref: ItemRef) -> object:
     """Return a document's `atproto` as it is."""
     found = here.storage.store.collection(media_type(ref.type)).find_one({"_id": ref.id})
     return found and found.get("atproto")
+
+
+def claim_in_batch(
+    here: Services, ref: ItemRef, *, lease: float = 100, rkey: str | None = None
+) -> MediaDocument:
+    """Claim an item as a batch does; with `rkey`, for a repo of an account that is gone."""
+    batch_store = here.sync.batches.batch_store
+    (loaded,) = batch_store.read(MOOD, [ref.id])
+    assert loaded is not None
+    (claimed,) = batch_store.claim(
+        MOOD, "did:plc:gone", [(loaded, rkey)], new_lease("batch", lease)
+    )
+    return claimed
 
 
 def sweep(here: Services, queued: int = 0, **settings: float) -> list[ItemRef]:

@@ -14,6 +14,7 @@ from tests.contract.items import (
     MOOD,
     PAINTING,
     SECOND,
+    claim_in_batch,
     edit,
     give_account,
     save,
@@ -54,6 +55,14 @@ def test_item_whose_run_died_is_due_when_its_lease_ends(here: Services) -> None:
     for ref, lease in ((dead, -1), (at_work, 100)):
         here.storage.store.claim(MOOD, [ref.id], holder="message", lease=lease)
     assert sweep(here) == [dead]
+
+
+def test_a_new_item_in_a_batch_is_found_when_the_lease_of_the_batch_ends(here: Services) -> None:
+    """The claim of a batch sets no status, as if nothing had looked at the item."""
+    dead, at_work = saved_ago(here, DAY), saved_ago(here, 2 * DAY)
+    claim_in_batch(here, dead, lease=-1)
+    claim_in_batch(here, at_work)
+    assert sweep(here, horizon_days=7) == [dead]
 
 
 def test_settled_items_are_left_alone(here: Services) -> None:

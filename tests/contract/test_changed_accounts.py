@@ -11,7 +11,7 @@ import pytest
 from bson import ObjectId
 
 from tests.bulk import MOOD, put_foreign, repo, save_moods, set_state, statuses, sync_batch
-from tests.contract.items import refuse
+from tests.contract.items import claim_in_batch, refuse
 from tests.world import World
 from worker.core.clock import now
 from worker.core.documents import Account, ItemRef, MediaDocument
@@ -162,14 +162,31 @@ def test_after_a_move_to_another_pds_the_latest_items_are_compared_with_it(
     assert sweep_and_sync(world) == []
 
 
-def test_a_move_marks_items_that_are_being_published(new_world: World) -> None:
+@pytest.mark.parametrize("in_batch", [False, True])
+def test_a_move_marks_items_that_are_being_published(new_world: World, *, in_batch: bool) -> None:
     """Their runs may be writing to the old PDS."""
     storage, did = new_world.services.storage, new_world.dids[new_world.ada]
     mood = new_world.platform.save_mood("under way", new_world.ada)
-    claimed = storage.store.claim(MOOD, [mood], holder="message", lease=100)
+    claimed = (
+        claim_in_batch(new_world.services, ItemRef("mood", mood))
+        if in_batch
+        else storage.store.claim(MOOD, [mood], holder="message", lease=100)
+    )
     assert isinstance(claimed, MediaDocument)
     changes = AccountChanges(storage.database, storage.accounts, storage.store)
     mark_moved(changes, storage.accounts, did, now().timestamp())
+    assert storage.store.finish(MOOD, claimed, claimed.state) is Finish.CHANGED
+
+
+def test_a_new_did_marks_new_items_in_a_batch(new_world: World) -> None:
+    """The batch reserved their record keys in the old repo; other items have no key yet."""
+    storage = new_world.services.storage
+    mood, _ = (new_world.platform.save_mood(text, new_world.ada) for text in ("begun", "new"))
+    claimed = claim_in_batch(new_world.services, ItemRef("mood", mood), rkey="3kqk2q2a2aa2a")
+    account = storage.accounts.find(new_world.ada)
+    assert account is not None
+    changes = AccountChanges(storage.database, storage.accounts, storage.store)
+    assert changes.mark_in_other_repos(MOOD, account) == 1
     assert storage.store.finish(MOOD, claimed, claimed.state) is Finish.CHANGED
 
 

@@ -8,7 +8,7 @@ import pytest
 from bson import ObjectId
 
 from tests.contract.failing import fail
-from tests.contract.items import MOOD, PAINTING, save, settle, state_of
+from tests.contract.items import MOOD, PAINTING, claim_in_batch, save, settle, state_of
 from worker.core.clock import after, now
 from worker.core.documents import DocumentId, ItemRef, MediaDocument, Status
 from worker.database.leases import unchanged_since
@@ -70,6 +70,16 @@ def test_an_item_whose_run_died_is_revived_without_its_lease(here: Services) -> 
     ref = fail(here)
     here.storage.store.claim(MOOD, [ref.id], holder="message", lease=-1)
     assert failed(here) == [ref]
+    assert here.storage.backlog.reset_attempts(MOOD, [ref.id], now()) == 1
+    claimed = here.storage.store.claim(MOOD, [ref.id], holder="other", lease=100)
+    assert isinstance(claimed, MediaDocument)
+    assert (claimed.state.attempts, claimed.state.lost) == (1, 0)
+
+
+def test_a_new_item_whose_batch_died_is_revived_without_its_lease(here: Services) -> None:
+    """The claim of a batch sets no status, but counts an attempt."""
+    ref = save(here)
+    claim_in_batch(here, ref, lease=-1)
     assert here.storage.backlog.reset_attempts(MOOD, [ref.id], now()) == 1
     claimed = here.storage.store.claim(MOOD, [ref.id], holder="other", lease=100)
     assert isinstance(claimed, MediaDocument)

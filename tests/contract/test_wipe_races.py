@@ -14,6 +14,7 @@ from bson import ObjectId
 
 from tests.bulk import repo
 from tests.changes import Change, edit, nothing, nuke
+from tests.contract.items import claim_in_batch
 from tests.contract.wiping import (
     Interrupted,
     assert_true_states,
@@ -28,10 +29,13 @@ from tests.contract.wiping import (
     wipe,
 )
 from tests.world import World, at_step
+from worker.core.documents import ItemRef
 from worker.database.batch_store import BatchStore, LoadedDocument
 from worker.database.leases import new_lease
+from worker.database.state import ResetMode
 from worker.media import media_type
 from worker.operations.erase.report import AT_WORK, BACK
+from worker.operations.erase.state_reset import StateReset
 from worker.sync.batch.engine import BatchRequest
 
 MOOD = media_type("mood")
@@ -144,6 +148,16 @@ def stopped_run(world: World, mood: ObjectId, step: int) -> Iterator[Callable[[]
         go_on.set()
         if running.ident:
             running.join()
+
+
+def test_a_new_item_in_a_batch_is_not_taken_for_one_of_an_older_program(world: World) -> None:
+    """Both have a record key and no status, but the record of the new one is not written yet."""
+    new, old = (world.platform.save_mood(text, world.ada) for text in ("new", "old"))
+    world.platform.edit("mood", old, atproto={"rkey": "3kold"})
+    claim_in_batch(world.services, ItemRef("mood", new), rkey="3kqk2q2a2aa2a")
+    reset = StateReset(world.services.storage.store)
+    pages = reset.documents_of_owner(MOOD, world.ada, ResetMode.WIPED)
+    assert [loaded.id for page in pages for loaded in page] == [old]
 
 
 @pytest.mark.parametrize("is_old", [False, True], ids=["synced", "of an older program"])

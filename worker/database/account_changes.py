@@ -30,11 +30,14 @@ _CURSOR = "@users"  # no media type can have this name
 _PAGE = 500  # items marked by one call
 _NO_CHANGES: Mapping[str, object] = {}
 _PUBLISHED = (Status.SYNCED, Status.PARTIAL)
-_WITH_RECORD = (*_PUBLISHED, Status.FAILED, Status.PENDING)
+_WITH_RECORD = (*_PUBLISHED, Status.FAILED, Status.PENDING, None)
+# In its first batch, an item has a lease and no status.
+_UNSEEN: RawDocument = {"atproto.status": None, "atproto.lease": None}
+_HELD: RawDocument = {"atproto.lease": {"$ne": None}}
 # The next run of an item with `retryAt` reads the new account. A run that holds the item may have
 # read the old one.
 _TO_MARK: RawDocument = {
-    "$or": [{"atproto.retryAt": None}, {"atproto.lease": {"$ne": None}}],
+    "$or": [{"atproto.retryAt": None}, _HELD],
     "$expr": {"$eq": [{"$type": "$atproto"}, "object"]},
 }
 
@@ -94,7 +97,8 @@ class AccountChanges:
 
     def mark_in_other_repos(self, kind: MediaType, account: Account) -> int:
         """Mark the account's items with a record key in another repo; return how many."""
-        in_other_repo = {"atproto.repo": {"$type": "string", "$ne": account.did}}
+        other_repo = {"$type": "string", "$ne": account.did}
+        in_other_repo = {"atproto.repo": other_repo, "$nor": [_UNSEEN]}
         return self._mark(kind, account.subject, _WITH_RECORD, in_other_repo)
 
     def mark_published(self, kind: MediaType, account: Account) -> int:
@@ -108,9 +112,8 @@ class AccountChanges:
         """
         since = {"atproto.syncedAt": {"$gte": moment}}
         not_reset = {"atproto.reason": {"$nin": [*RESET_REASONS]}}
-        held = {"atproto.lease": {"$ne": None}}
         count = self._mark(kind, account.subject, _PUBLISHED, since)
-        count += self._mark(kind, account.subject, _WITH_RECORD, held)
+        count += self._mark(kind, account.subject, _WITH_RECORD, _HELD)
         # With another status than `removed`, the next run deletes the record if it exists.
         pending = {"atproto.status": Status.PENDING.value}
         return count + self._mark(
@@ -121,13 +124,13 @@ class AccountChanges:
         self,
         kind: MediaType,
         subject: str,
-        statuses: Sequence[Status],
+        statuses: Sequence[Status | None],
         condition: Mapping[str, object],
         changes: Mapping[str, object] = _NO_CHANGES,
     ) -> int:
         """Mark items as due; a run that holds one syncs it again when it finishes."""
         owners = [subject, *(GUEST_USERS if subject == self._store.guest_subject else ())]
-        status = {"$in": [status.value for status in statuses]}
+        status = {"$in": [each.value if each else None for each in statuses]}
         match = {"user": {"$in": owners}, "atproto.status": status, **_TO_MARK, **condition}
         marks = {"$set": {"atproto.again": True, "atproto.retryAt": now(), **changes}}
         collection, count = self._store.collection(kind), 0

@@ -137,12 +137,15 @@ class Backlog:
         *,
         latest_first: bool = False,
     ) -> list[OwnedItem]:
-        """Return items without a status, saved between `since` and `until`."""
+        """Return items without a status, saved between `since` and `until`.
+
+        Those that a batch holds are omitted: its claims set no status.
+        """
         order = DESCENDING if latest_first else ASCENDING
         last = ObjectId(ObjectId.from_datetime(until).binary[:4] + b"\xff" * 8)
         ids = {"$gte": ObjectId.from_datetime(since), "$lte": last}
         dated = {"when": {"$gte": since, "$lte": until}, **_DATED}
-        unseen: RawDocument = {"atproto.status": None}
+        unseen: RawDocument = {"atproto.status": None, **not_held()}
         found = self._find_items(kind, unseen | {"_id": ids}, [("_id", order)], limit)
         rest = limit - len(found)
         return found + self._find_items(kind, unseen | dated, [("when", order)], rest)
@@ -257,7 +260,10 @@ class Backlog:
         Sets their status to pending and their `retryAt` to `again`. Items that a run holds are
         skipped, because that run is already a retry, and so are documents that cannot be saved.
         """
-        match: RawDocument = {"atproto.status": {"$in": _NOT_SETTLED}, **not_held()}
+        # A batch that died has left items without a status.
+        begun: RawDocument = {"atproto.status": None, "atproto.attemptedAt": {"$ne": None}}
+        not_settled: list[RawDocument] = [{"atproto.status": {"$in": _NOT_SETTLED}}, begun]
+        match: RawDocument = {"$or": not_settled, **not_held()}
         update = _reset_update(again)
         writes = [UpdateMany({"_id": {"$eq": each}, **match}, update) for each in ids]
         with mongo_errors():
@@ -320,7 +326,7 @@ def _marks(ids: Sequence[DocumentId], again: datetime) -> Iterator[tuple[RawDocu
     later: RawDocument = {"atproto.retryAt": again}
     yield these | {"atproto.status": _TEXT}, {"$set": later}
     pending = later | {"atproto.status": Status.PENDING.value}
-    yield these | {"atproto.status": None}, {"$set": pending}
+    yield these | {"atproto.status": {"$not": _TEXT}}, {"$set": pending}
 
 
 def _reset_update(again: datetime) -> list[RawDocument]:

@@ -36,7 +36,8 @@ _HAS_RECORD: RawDocument = {
         {"atproto.uri": _TEXT},
         {"atproto.cid": _TEXT},
         {"atproto.status": {"$in": [Status.SYNCED.value, Status.PARTIAL.value]}},
-        {"atproto.rkey": _TEXT, "atproto.status": _NO_STATUS},  # from an older program
+        # From an older program; a claim of a batch saves `attemptedAt` with the key.
+        {"atproto.rkey": _TEXT, "atproto.status": _NO_STATUS, "atproto.attemptedAt": None},
     ],
 }
 _NOT_FORGOTTEN: RawDocument = {
